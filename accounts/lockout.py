@@ -1,0 +1,28 @@
+"""Guessing is slowed down: after some failures a name is locked for that address for a while (django-axes)."""
+
+from ipaddress import ip_address
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+
+def client_ip(request: HttpRequest) -> str:
+    """The peer's address; X-Forwarded-For is believed only from TRUSTED_PROXIES, from the right."""
+    peer = request.META.get("REMOTE_ADDR") or "0.0.0.0"  # noqa: S104 - a placeholder, nothing binds to it
+    trusted = settings.TRUSTED_PROXIES
+    if not trusted:
+        return str(peer)
+    hops = [part.strip() for part in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if part.strip()]
+    for hop in [*hops, peer][::-1]:
+        try:
+            address = ip_address(hop)
+        except ValueError:
+            break
+        if not any(address in network for network in trusted):
+            return str(address)
+    return str(peer)
+
+
+def locked_out(request: HttpRequest, *_args: object, **_kwargs: object) -> HttpResponse:
+    return render(request, "accounts/locked_out.html", status=429)

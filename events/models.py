@@ -1,0 +1,130 @@
+"""Each tenant's event log, and the webhook endpoints and deliveries that hang on it."""
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+
+class EventCounter(models.Model):
+    """One row: the id given last. The writing transaction holds it, so no late commit can slip under a reader."""
+
+    last_id = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return str(self.last_id)
+
+
+class Event(models.Model):
+    """A fact told to the outside. `body` and `body_v22` are the exact bytes of each payload profile, in UTF-8."""
+
+    id = models.BigIntegerField(primary_key=True)
+    type = models.CharField(max_length=40)
+    session_id = models.CharField(max_length=128)
+    sequence = models.IntegerField()  # within the session, from 1
+    time = models.DateTimeField(default=timezone.now)
+    body = models.TextField()
+    body_v22 = models.TextField(blank=True, default="")  # empty: the same as body
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["session_id", "sequence"], name="event_sequence_in_session")]
+        indexes = [models.Index(fields=["time"], name="event_pruning")]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+    def payload(self, profile: str) -> str:
+        return self.body_v22 or self.body if profile == Profile.V22 else self.body
+
+
+class Profile(models.TextChoices):
+    V16 = "v16", "v16"
+    V22 = "v22", "v22"
+
+
+class Endpoint(models.Model):
+    """An address that events are posted to. Password, bearer token and signing secret are kept encrypted."""
+
+    class Auth(models.TextChoices):
+        DISABLE = "disable", "Disable"
+        BASIC = "basic", "Basic Authentication"
+        DIGEST = "digest", "Digest Authentication"
+        BEARER = "bearer", "Bearer Authentication"
+
+    url = models.CharField(max_length=2000)
+    enabled = models.BooleanField(default=True)
+    auth = models.CharField(max_length=7, choices=Auth.choices, default=Auth.DISABLE)
+    username = models.CharField(max_length=64, blank=True, default="")
+    password = models.TextField(blank=True, default="")
+    token = models.TextField(blank=True, default="")
+    secret = models.TextField()
+    previous_secret = models.TextField(blank=True, default="")
+    previous_secret_until = models.DateTimeField(null=True, blank=True)
+    event_types = models.JSONField(default=list)
+    profile = models.CharField(max_length=3, choices=Profile.choices, default=Profile.V16)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    disabled_reason = models.CharField(max_length=300, blank=True, default="")
+    failing_since = models.DateTimeField(null=True, blank=True)
+    version = models.IntegerField(default=1)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class Delivery(models.Model):
+    """One event on its way to one endpoint. PostgreSQL holds its due time; a worker leases it while it tries."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", "Pending"
+        DELIVERED = "delivered", "Delivered"
+        EXHAUSTED = "exhausted", "Exhausted"
+        STOPPED = "stopped", "Stopped"
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="deliveries")
+    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="deliveries")
+    session_id = models.CharField(max_length=128)
+    state = models.CharField(max_length=9, choices=State.choices, default=State.PENDING)
+    attempts_made = models.IntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True, default=timezone.now)
+    leased_until = models.DateTimeField(null=True, blank=True)
+    replay = models.BooleanField(default=False)
+    test = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "deliveries"
+        indexes = [
+            models.Index(
+                fields=["endpoint", "next_attempt_at", "id"], condition=Q(state="pending"), name="delivery_due"
+            ),
+            models.Index(
+                fields=["endpoint", "session_id", "id"], condition=Q(state="pending"), name="delivery_order_in_call"
+            ),
+            models.Index(fields=["endpoint", "-id"], name="delivery_log"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_id} to {self.endpoint_id}"
+
+
+class Attempt(models.Model):
+    """One try of a delivery and what came of it, in words."""
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attempts")
+    at = models.DateTimeField(default=timezone.now)
+    latency_ms = models.IntegerField(null=True, blank=True)
+    status = models.IntegerField(null=True, blank=True)  # HTTP status; none when there was no answer
+    reason = models.CharField(max_length=300, blank=True, default="")
+    request_headers = models.JSONField(default=dict)
+    response_body = models.TextField(blank=True, default="")  # its first kilobyte, only from public addresses
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.status or self.reason}"

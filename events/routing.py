@@ -1,0 +1,5 @@
+"""The WebSocket doors."""
+
+from typing import Any
+
+websocket_urlpatterns: list[Any] = []

@@ -1,0 +1,5 @@
+"""Doors of this room on a tenant's host."""
+
+from django.urls import URLPattern, URLResolver
+
+urlpatterns: list[URLPattern | URLResolver] = []

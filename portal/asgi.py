@@ -1,0 +1,21 @@
+"""HTTP and WebSocket, both routed to a tenant by their host."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+from django.core.asgi import get_asgi_application
+
+django_application = get_asgi_application()
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+
+from events.routing import websocket_urlpatterns
+from portal.sockets import TenantSocketMiddleware
+
+application = ProtocolTypeRouter(
+    {
+        "http": django_application,
+        "websocket": TenantSocketMiddleware(URLRouter(websocket_urlpatterns)),
+    }
+)

@@ -1,0 +1,107 @@
+"""What happens to every request before a room sees it: health, host to tenant, logs, slow queries."""
+
+import time
+import uuid
+from collections.abc import Callable
+
+import structlog
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django_tenants.middleware.main import TenantMainMiddleware
+
+from tenants.models import Tenant
+from tenants.schemas import enter_public
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+log = structlog.get_logger("portal.request")
+
+
+class RequestLogMiddleware:
+    """One line per request, under a request id that the error page shows."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request_id = uuid.uuid4().hex[:12]
+        request.request_id = request_id  # type: ignore[attr-defined]
+        started = time.perf_counter()
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        response = self.get_response(request)
+        response.headers["X-Request-Id"] = request_id
+        if not request.path.startswith(("/static/", "/healthz", "/readyz")):
+            log.info(
+                "request",
+                method=request.method,
+                path=request.path,
+                status=response.status_code,
+                ms=round((time.perf_counter() - started) * 1000, 1),
+            )
+        return response
+
+
+class HealthMiddleware:
+    """/healthz and /readyz answer on any host, for load balancers that know only the address."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path == "/healthz":
+            return JsonResponse({"status": "ok"})
+        if request.path == "/readyz":
+            from portal.health import readiness  # imports the rooms; settings load this module before the apps
+
+            report = readiness()
+            return JsonResponse(report, status=200 if report["status"] == "ok" else 503)
+        return self.get_response(request)
+
+
+class HostMiddleware(TenantMainMiddleware):  # type: ignore[misc]
+    """Host to tenant. An unknown host is a plain 404; a tenant that is not active shows why."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        refused = super().process_request(request)
+        if refused is not None:
+            return refused  # type: ignore[no-any-return]
+        tenant: Tenant = request.tenant  # type: ignore[attr-defined]
+        if tenant.schema_name == "public":
+            return None
+        structlog.contextvars.bind_contextvars(tenant=tenant.schema_name)
+        if tenant.is_active:
+            return None
+        if request.path.startswith("/api/"):
+            error = {
+                "code": "tenant_not_active",
+                "message": f"This tenant is {tenant.get_state_display().lower()}.",
+                "details": {},
+            }
+            return JsonResponse({"error": error}, status=403)
+        enter_public()
+        return render(
+            request, "portal/not_active.html", {"tenant_name": tenant.name, "state": tenant.state}, status=403
+        )
+
+
+class SlowQueryMiddleware:
+    """A query that hit its time limit becomes a friendly answer that suggests a narrower one."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not isinstance(exception, OperationalError) or "statement timeout" not in str(exception):
+            return None
+        if request.path.startswith("/api/"):
+            error = {
+                "code": "query_too_slow",
+                "message": "This query took too long. Narrow its time span or its filters.",
+                "details": {},
+            }
+            return JsonResponse({"error": error}, status=503)
+        return render(request, "portal/too_slow.html", status=503)

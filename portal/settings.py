@@ -1,0 +1,331 @@
+"""Every setting, flat. Only this file reads the environment; the defaults run on a bare machine.
+
+`VOXLEDGER_ENV=production` turns the checks of `portal/checks.py` into refusals to start.
+"""
+
+import os
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _text(name: str, default: str = "") -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def _flag(name: str, *, default: bool) -> bool:
+    value = _text(name, "1" if default else "0").lower()
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} must be 1 or 0, not {value!r}.")
+
+
+def _number(name: str, default: int, *, low: int = 0, high: int = 2**31) -> int:
+    value = _text(name, str(default))
+    if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+        raise ImproperlyConfigured(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+    return int(value)
+
+
+def _list(name: str, default: str = "") -> list[str]:
+    return [part.strip() for part in _text(name, default).split(",") if part.strip()]
+
+
+# --- What kind of installation this is -------------------------------------------------------------------
+VOXLEDGER_ENV = _text("VOXLEDGER_ENV", "demo")
+PRODUCTION = VOXLEDGER_ENV == "production"
+DEBUG = _flag("DEBUG", default=False)
+DEMO_SECRET = "demo-secret-not-for-production"  # noqa: S105
+SECRET_KEY = _text("SECRET_KEY", DEMO_SECRET)
+# Encrypts credentials at rest. Several keys, newest first, comma separated; derived from SECRET_KEY when empty.
+ENCRYPTION_KEYS = _list("ENCRYPTION_KEYS")
+VAR_DIR = Path(_text("VAR_DIR", str(BASE_DIR / "var")))
+BIND = _text("BIND", "127.0.0.1")
+PORT = _number("PORT", 8000, low=1, high=65535)
+SIP_PORT = _number("SIP_PORT", 5090, low=1, high=65535)
+SIMULATOR_RATE = _number("SIMULATOR_RATE", 12, high=6000)  # demo calls a minute
+
+# --- Hosts. The system host serves the public schema; a tenant's host is <name>.<TENANT_HOST_SUFFIX> ---
+SYSTEM_HOST = _text("SYSTEM_HOST", "localhost")
+TENANT_HOST_SUFFIX = _text("TENANT_HOST_SUFFIX", SYSTEM_HOST)
+ALLOWED_HOSTS = _list("ALLOWED_HOSTS", f"{SYSTEM_HOST},.{TENANT_HOST_SUFFIX},127.0.0.1")
+PUBLIC_SCHEME = _text("PUBLIC_SCHEME", "https" if PRODUCTION else "http")
+PUBLIC_PORT = _number("PUBLIC_PORT", 443 if PRODUCTION else PORT, low=1, high=65535)
+CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
+
+# --- Rooms -------------------------------------------------------------------------------------------------
+SHARED_APPS = [
+    "django_tenants",
+    "tenants",
+    "accounts",
+    "pbx",
+    "portal",
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "axes",
+    "csp",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_htmx",
+    "template_partials",
+    "channels",
+]
+TENANT_APPS = [
+    "accounts",
+    "events",
+    "cdr",
+    "recordings",
+    "django.contrib.sessions",
+    "axes",
+]
+INSTALLED_APPS = [*SHARED_APPS, *(app for app in TENANT_APPS if app not in SHARED_APPS)]
+TENANT_MODEL = "tenants.Tenant"
+TENANT_DOMAIN_MODEL = "tenants.Domain"
+TENANT_LIMIT_SET_CALLS = True
+PUBLIC_SCHEMA_URLCONF = "portal.urls_system"
+ROOT_URLCONF = "portal.urls_tenant"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ASGI_APPLICATION = "portal.asgi.application"
+
+MIDDLEWARE = [
+    "portal.middleware.RequestLogMiddleware",
+    "portal.middleware.HealthMiddleware",
+    "portal.middleware.HostMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "accounts.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "portal.middleware.SlowQueryMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.messages.context_processors.messages",
+                "portal.shell.shell",
+            ],
+        },
+    }
+]
+
+# --- PostgreSQL. Empty DATABASE_URL means the embedded server that `manage.py up` runs under VAR_DIR -----
+DATABASE_URL = _text("DATABASE_URL")
+EMBEDDED_DATABASE = not DATABASE_URL
+STATEMENT_TIMEOUT_MS = _number("STATEMENT_TIMEOUT_MS", 15_000)
+
+
+def _database(url: str) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "pool": {"min_size": 0, "max_size": _number("DATABASE_POOL_SIZE", 16, low=1, high=500), "timeout": 10},
+        "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+        "connect_timeout": 5,
+        "application_name": "voxledger",
+    }
+    found: dict[str, Any] = {
+        "ENGINE": "django_tenants.postgresql_backend",
+        "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": False,
+        "OPTIONS": options,
+        "TEST": {"NAME": _text("TEST_DATABASE_NAME") or None},
+    }
+    if not url:
+        return found | {"NAME": "voxledger", "USER": "voxledger", "HOST": str(VAR_DIR / "run" / "pg"), "PORT": "5432"}
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise ImproperlyConfigured("DATABASE_URL must look like postgres://user:password@host:5432/name.")
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ImproperlyConfigured("DATABASE_URL has a port that is no number.") from error
+    return found | {
+        "NAME": unquote(parts.path.lstrip("/")) or "voxledger",
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        # A socket folder may be written as the percent-encoded host: postgres://user@%2Frun%2Fpg/name
+        "HOST": unquote(parts.netloc.rpartition("@")[2].partition(":")[0])
+        if "%2f" in parts.netloc.lower()
+        else (parts.hostname or ""),
+        "PORT": str(port or 5432),
+    }
+
+
+DATABASES = {"default": _database(DATABASE_URL)}
+DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
+
+# --- Redis or Valkey. Empty means the embedded one ---------------------------------------------------------
+REDIS_URL = _text("REDIS_URL")
+EMBEDDED_REDIS = not REDIS_URL
+REDIS_LOCATION = REDIS_URL or f"unix://{VAR_DIR / 'run' / 'valkey.sock'}"
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_LOCATION,
+        "KEY_FUNCTION": "django_tenants.cache.make_key",
+        "REVERSE_KEY_FUNCTION": "django_tenants.cache.reverse_key",
+    }
+}
+CHANNEL_LAYERS = {
+    # The core layer loses messages under load; the pub/sub layer did not. Either only wakes readers.
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_LOCATION], "prefix": "voxledger"},
+    }
+}
+
+# --- Celery ------------------------------------------------------------------------------------------------
+CELERY_BROKER_URL = REDIS_URL or f"redis+socket://{VAR_DIR / 'run' / 'valkey.sock'}"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_DEFAULT_QUEUE = "voxledger"
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+
+# --- People ------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "accounts.backends.PortalBackend"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("username", "email", "display_name")},
+    },
+]
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "home"
+SESSION_COOKIE_NAME = "voxledger_session"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 12 * 3600
+CSRF_COOKIE_NAME = "voxledger_csrf"
+CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_SCHEME == "https"
+AXES_FAILURE_LIMIT = 8
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_CALLABLE = "accounts.lockout.locked_out"
+AXES_CLIENT_IP_CALLABLE = "accounts.lockout.client_ip"
+AXES_VERBOSE = False
+AXES_ENABLE_ADMIN = False
+AXES_DISABLE_ACCESS_LOG = True
+
+# Addresses of reverse proxies whose X-Forwarded-For is believed, as networks.
+TRUSTED_PROXIES = [ip_network(part) for part in _list("TRUSTED_PROXIES")]
+
+# --- Transport security ------------------------------------------------------------------------------------
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_SSL_REDIRECT = _flag("SECURE_SSL_REDIRECT", default=PRODUCTION)
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_HSTS_SECONDS = _number("SECURE_HSTS_SECONDS", 31_536_000 if PRODUCTION else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_SECONDS > 0
+SECURE_HSTS_PRELOAD = False
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _flag("BEHIND_PROXY", default=PRODUCTION) else None
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "media-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'none'"],
+        "manifest-src": ["'self'"],
+    }
+}
+
+# --- What a webhook may reach ------------------------------------------------------------------------------
+WEBHOOK_ALLOWED_NETWORKS = [ip_network(part, strict=False) for part in _list("WEBHOOK_ALLOWED_NETWORKS")]
+
+# --- REST --------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.rest.TokenAuthentication", "accounts.rest.BrowserAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.rest.Allowed"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["accounts.rest.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "accounts.rest.handle_error",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Voxledger",
+    "DESCRIPTION": "Call detail records, recordings and events of one tenant, or, on the system host, of all.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+SWITCH_EVENTS_MAX = 1000
+SWITCH_BODY_MAX = 1024 * 1024
+SWITCH_CDRS_BODY_MAX = 16 * 1024 * 1024
+
+# --- Calls -------------------------------------------------------------------------------------------------
+HOLD_SECONDS = 60  # an event may wait this long for its call.started
+CALL_SILENT_HOURS = _number("CALL_SILENT_HOURS", 12, low=1, high=720)  # then the reaper closes it as incomplete
+
+# --- Pages -------------------------------------------------------------------------------------------------
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = True
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "portal.assets.Storage"},
+}
+MEDIA_ROOT = Path(_text("MEDIA_ROOT", str(VAR_DIR / "recordings")))
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+FORM_RENDERER = "django.forms.renderers.DjangoTemplates"
+
+EMAIL_BACKEND = _text(
+    "EMAIL_BACKEND",
+    "django.core.mail.backends.smtp.EmailBackend" if PRODUCTION else "django.core.mail.backends.console.EmailBackend",
+)
+DEFAULT_FROM_EMAIL = _text("DEFAULT_FROM_EMAIL", f"voxledger@{SYSTEM_HOST}")
+
+# --- Logs: one line a fact, `key=value` on a terminal, JSON elsewhere --------------------------------------
+LOG_FORMAT = _text("LOG_FORMAT", "json" if PRODUCTION else "console")
+LOG_LEVEL = _text("LOG_LEVEL", "INFO").upper()
+LOGGING_CONFIG = "portal.logs.configure"
+LOGGING: dict[str, Any] = {}
+
+SILENCED_SYSTEM_CHECKS = ["auth.E003", "auth.W004"]

@@ -1,0 +1,12 @@
+"""Every door on a tenant's host: each room brings its own."""
+
+from django.urls import URLPattern, URLResolver, include, path
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include("accounts.urls_tenant")),
+    path("", include("events.urls_tenant")),
+    path("", include("cdr.urls_tenant")),
+    path("", include("recordings.urls_tenant")),
+    path("", include("pbx.urls_tenant")),
+    path("", include("portal.pages.urls_tenant")),
+]

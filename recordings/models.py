@@ -1,0 +1,1 @@
+"""Recordings: one medium of one session, made of segments with gaps."""

@@ -15,6 +15,7 @@ class Role(TextChoices):
 class Permission(StrEnum):
     """Every right the portal asks for. CDR and recordings are apart, each to view or in full."""
 
+    PROFILE = "profile"  # one's own name, address, time zone and password
     OWN_CALLS = "own_calls"  # own calls and recordings
     CDR_VIEW = "cdr.view"
     CDR_FULL = "cdr.full"
@@ -31,12 +32,14 @@ class Permission(StrEnum):
     SYSTEM_SETTINGS = "system.settings"
     SYSTEM_QUARANTINE = "system.quarantine"
     SYSTEM_EVENTS = "system.events"
+    SYSTEM_ADMINISTRATORS = "system.administrators"
 
 
-_OWN = frozenset({Permission.OWN_CALLS})
+_OWN = frozenset({Permission.PROFILE, Permission.OWN_CALLS})
 _READ_ALL = _OWN | {Permission.CDR_VIEW, Permission.RECORDINGS_VIEW}
 _TENANT = frozenset(permission for permission in Permission if not permission.startswith("system."))
 _SYSTEM = frozenset(permission for permission in Permission if permission.startswith("system.")) | {
+    Permission.PROFILE,
     Permission.AUDIT,
     Permission.API_TOKENS,
 }

@@ -247,7 +247,10 @@ def _party_updated(document: Mapping[str, Any], envelope: Envelope) -> CallEvent
 
 def _call_ended(document: Mapping[str, Any], envelope: Envelope) -> CallEvent:
     reason = _end_reason(document, "ended_reason", "end_reason")
-    return CallEnded(**envelope, ended_reason=reason, status_code=_status_code(document))
+    incomplete = document.get("incomplete", False)
+    if not isinstance(incomplete, bool):
+        raise CallEventError("bad_value", "incomplete must be true or false.")
+    return CallEnded(**envelope, ended_reason=reason, status_code=_status_code(document), incomplete=incomplete)
 
 
 def _media_changed(document: Mapping[str, Any], envelope: Envelope) -> CallEvent:
@@ -338,7 +341,7 @@ def write(event: CallEvent) -> dict[str, Any]:
     document: dict[str, Any] = {"type": TYPES[type(event)]}
     for name in event.__dataclass_fields__:
         value = _written(getattr(event, name))
-        if value not in (None, ""):
+        if value not in (None, "", False):
             document[name] = value
     return document
 

@@ -159,3 +159,4 @@ class RecordingFailed(CallEvent):
 class CallEnded(CallEvent):
     ended_reason: EndReason | None = None  # None: the switch did not say, it is derived from the targets
     status_code: int | None = None
+    incomplete: bool = False  # nobody saw the end: the session was closed because its switch no longer knows it

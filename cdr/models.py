@@ -56,7 +56,7 @@ class CallEventRow(models.Model):
     switch_id = models.BigIntegerField()
     event_id = models.CharField(max_length=128)
     session_id = models.CharField(max_length=128)
-    body = models.JSONField()
+    body = models.TextField()  # JSON, as `cdr.callevent_json` writes it
 
     class Meta:
         ordering = ["id"]

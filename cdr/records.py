@@ -85,7 +85,7 @@ def record_of(session: Session, *, sip_domain: str = "", rates: Sequence[Rate] =
     return Record(
         session_id=session.session_id,
         call_id=started.call_id,
-        direction=direction_of(session),
+        direction=direction_of(session).value,
         caller=session.caller.number,
         caller_display_name=session.caller.display_name,
         caller_domain=started.caller.domain or ("" if is_external(started.caller) else sip_domain),
@@ -103,7 +103,7 @@ def record_of(session: Session, *, sip_domain: str = "", rates: Sequence[Rate] =
         ended_time=ended,
         ring_duration=seconds_between(ring, answered or ended),
         talk_duration=seconds_between(answered, ended),
-        status=status_of(answered=answered is not None, status_code=status_code),
+        status=status_of(answered=answered is not None, status_code=status_code).value,
         status_code=status_code,
         end_reason=reason,
         user_data=started.user_data,

@@ -1,0 +1,260 @@
+"""The verbs on calls: apply what a switch tells, write the record when a call ended, correct it when more is told.
+
+All of them work inside one tenant's schema and inside the caller's transaction.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+import orjson
+import structlog
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from cdr import callevent_json, ledger
+from cdr.callevents import CallEnded, CallEvent, CallStarted, SessionMerged
+from cdr.models import CDR, CallEventRow, Direction, LiveSession
+from cdr.records import direction_of, record_of
+from cdr.session import Session, fold
+from tenants.models import Tenant
+
+log = structlog.get_logger(__name__)
+
+KEEP_ENDED = timedelta(hours=24)  # so long a late event can still correct a record
+_REAP_AT_ONCE = 500
+_ADVANCE = (
+    "UPDATE cdr_livesession SET caller = %s, callee = %s, direction = %s, answered_time = %s, ended_time = %s,"
+    " last_event_at = %s, merged_into = %s, incomplete = %s WHERE session_id = %s"
+)
+
+# The recordings room listens here: called with every session that events changed, in the same transaction.
+listeners: list[Callable[[Tenant, int, Session], None]] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one event; code and message only when it was rejected."""
+
+    status: Literal["applied", "duplicate", "rejected"]
+    code: str = ""
+    message: str = ""
+
+
+APPLIED = Outcome("applied")
+DUPLICATE = Outcome("duplicate")
+CLOSED = Outcome("rejected", "session_closed", "This session ended long ago; its record can no longer change.")
+
+
+def apply(tenant: Tenant, switch_id: int, events: Sequence[CallEvent]) -> list[Outcome]:
+    """Takes events of one switch for sessions of this tenant, and answers for each in the same order."""
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("Call events are applied in a transaction.")
+    _open_sessions(switch_id, events)
+    live = _lock({event.session_id for event in events} | {e.into for e in events if isinstance(e, SessionMerged)})
+    refused = {index: refusal for index, event in enumerate(events) if (refusal := _admit(event, live))}
+    stored = _store(switch_id, [(i, event) for i, event in enumerate(events) if i not in refused])
+    changed = {_root(live, events[index].session_id) for index in stored}
+    if changed:
+        _settle(tenant, switch_id, live, changed)
+    return [refused.get(index) or (APPLIED if index in stored else DUPLICATE) for index in range(len(events))]
+
+
+def _open_sessions(switch_id: int, events: Iterable[CallEvent]) -> None:
+    """A row for each session that starts here; not for one whose record stands already and whose events are gone."""
+    started = {event.session_id: event for event in events if isinstance(event, CallStarted)}
+    if not started:
+        return
+    recorded = set(CDR.objects.filter(session_id__in=started).values_list("session_id", flat=True))
+    LiveSession.objects.bulk_create(
+        [
+            LiveSession(
+                session_id=session_id,
+                switch_id=switch_id,
+                caller=event.caller.number,
+                callee=event.callee.number,
+                direction=Direction.INTERNAL,
+                start_time=event.at,
+            )
+            for session_id, event in sorted(started.items())
+            if session_id not in recorded
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def _lock(session_ids: set[str]) -> dict[str, LiveSession]:
+    """The sessions and all merged with them, locked in one order so that no two callers wait for each other."""
+    wanted = set(session_ids)
+    while True:
+        related = LiveSession.objects.filter(Q(session_id__in=wanted) | Q(merged_into__in=wanted))
+        closure = {each for pair in related.values_list("session_id", "merged_into") for each in pair if each}
+        if closure <= wanted:
+            break
+        wanted |= closure
+    rows = LiveSession.objects.select_for_update().filter(session_id__in=wanted).order_by("session_id")
+    live = {row.session_id: row for row in rows}
+    if any(row.merged_into and row.merged_into not in wanted for row in live.values()):
+        return _lock(wanted | {row.merged_into for row in live.values() if row.merged_into})
+    return live
+
+
+def _root(live: dict[str, LiveSession], session_id: str) -> str:
+    while live[session_id].merged_into:
+        session_id = live[session_id].merged_into
+    return session_id
+
+
+def _admit(event: CallEvent, live: dict[str, LiveSession]) -> Outcome | None:
+    """Why the event cannot be taken, or None; an admitted merge counts at once for the events after it."""
+    if event.session_id not in live:
+        return CLOSED
+    if not isinstance(event, SessionMerged) or live[event.session_id].merged_into == event.into:
+        return None
+    if event.into not in live:
+        return Outcome("rejected", "unknown_session", f"There is no session {event.into!r} to merge into.")
+    if _root(live, event.into) == _root(live, event.session_id):
+        return Outcome("rejected", "bad_value", "A session cannot be merged into itself.")
+    live[event.session_id].merged_into = event.into
+    return None
+
+
+def _store(switch_id: int, events: Sequence[tuple[int, CallEvent]]) -> set[int]:
+    """Keeps the events that are new and returns their indexes; a key that stands already is a duplicate."""
+    first: dict[str, tuple[int, CallEvent]] = {}
+    for index, event in events:
+        first.setdefault(event.id, (index, event))
+    if not first:
+        return set()
+    ids = list(first)
+    bodies = [orjson.dumps(callevent_json.write(event)).decode() for _, event in first.values()]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO cdr_calleventrow (switch_id, event_id, session_id, body)"
+            " SELECT %s, event_id, session_id, body"
+            " FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY"
+            " AS given (event_id, session_id, body, place)"
+            " ORDER BY place ON CONFLICT (switch_id, event_id) DO NOTHING RETURNING event_id",
+            [switch_id, ids, [event.session_id for _, event in first.values()], bodies],
+        )
+        return {first[event_id][0] for (event_id,) in cursor.fetchall()}
+
+
+def _settle(tenant: Tenant, switch_id: int, live: dict[str, LiveSession], roots: set[str]) -> None:
+    members: dict[str, list[str]] = defaultdict(list)
+    for session_id in live:
+        if (root := _root(live, session_id)) in roots:
+            members[root].append(session_id)
+    events = events_of(session_id for group in members.values() for session_id in group)
+    finished: list[Session] = []
+    corrected: list[Session] = []
+    for root, group in members.items():
+        session = fold((event for session_id in group for event in events.get(session_id, ())), root)
+        if session is None:
+            continue
+        if session.is_ended:
+            (corrected if live[root].ended_time else finished).append(session)
+        _advance(live, group, session)
+        for listener in listeners:
+            listener(tenant, switch_id, session)
+    absorbed = [session_id for group in members.values() for session_id in group if live[session_id].merged_into]
+    _save(live, [session_id for group in members.values() for session_id in group])
+    if absorbed:
+        CDR.objects.filter(session_id__in=absorbed).delete()  # ended before its merge was told
+    if finished or corrected:
+        terms = ledger.terms_of(tenant)
+        records = [record_of(each, sip_domain=terms.sip_domain, rates=terms.rates) for each in (*finished, *corrected)]
+        ledger.write(tenant, switch_id, records[: len(finished)])
+        ledger.correct(tenant, switch_id, records[len(finished) :])
+
+
+def _advance(live: dict[str, LiveSession], group: Sequence[str], session: Session) -> None:
+    row = live[session.session_id]
+    row.caller, row.callee = session.caller.number, session.started.callee.number
+    row.direction = direction_of(session)
+    row.answered_time, row.ended_time, row.incomplete = session.answered_time, session.ended_time, session.incomplete
+    row.last_event_at = now = timezone.now()
+    for session_id in group:
+        if live[session_id].merged_into and live[session_id].ended_time is None:
+            live[session_id].ended_time = now
+
+
+def _save(live: dict[str, LiveSession], session_ids: Sequence[str]) -> None:
+    rows = [live[session_id] for session_id in session_ids]
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            _ADVANCE,
+            [
+                (
+                    row.caller,
+                    row.callee,
+                    str(row.direction),
+                    row.answered_time,
+                    row.ended_time,
+                    row.last_event_at,
+                    row.merged_into,
+                    row.incomplete,
+                    row.session_id,
+                )
+                for row in rows
+            ],
+        )
+
+
+def events_of(session_ids: Iterable[str]) -> dict[str, list[CallEvent]]:
+    """The events kept of each session, in the order in which they arrived."""
+    found: dict[str, list[CallEvent]] = defaultdict(list)
+    rows = CallEventRow.objects.filter(session_id__in=list(session_ids)).order_by("id")
+    for session_id, body in rows.values_list("session_id", "body"):
+        found[session_id].append(callevent_json.read(orjson.loads(body)))
+    return found
+
+
+def session_now(session_id: str) -> Session | None:
+    """A session in progress (or ended within KEEP_ENDED) with all its legs."""
+    merged = LiveSession.objects.filter(merged_into=session_id).values_list("session_id", flat=True)
+    events = events_of([session_id, *merged])
+    return fold((event for each in events.values() for event in each), session_id)
+
+
+def sessions_in_progress() -> QuerySet[LiveSession]:
+    """Calls that have not ended, newest first."""
+    return LiveSession.objects.filter(ended_time=None).order_by("-start_time", "session_id")
+
+
+def close_lost_sessions(tenant: Tenant, switch_id: int, session_ids: Sequence[str], at: datetime | None = None) -> int:
+    """Closes sessions whose end nobody saw, marked incomplete: at the time given, else when they were last heard of."""
+    events = events_of(session_ids)
+    ends = [
+        CallEnded(
+            id=f"lost:{session_id}"[: callevent_json.ID_MAX],
+            session_id=session_id,
+            at=at or max(event.at for event in told),
+            incomplete=True,
+        )
+        for session_id, told in events.items()
+    ]
+    applied = sum(outcome is APPLIED for outcome in apply(tenant, switch_id, ends)) if ends else 0
+    if applied:
+        log.warning("sessions closed as incomplete", tenant=tenant.schema_name, sessions=applied)
+    return applied
+
+
+def close_silent_sessions(tenant: Tenant, silent_since: datetime) -> int:
+    """The reaper: closes what has told nothing since then."""
+    silent = sessions_in_progress().filter(last_event_at__lt=silent_since).values_list("switch_id", "session_id")
+    by_switch: dict[int, list[str]] = defaultdict(list)
+    for switch_id, session_id in silent[:_REAP_AT_ONCE]:
+        by_switch[switch_id].append(session_id)
+    return sum(close_lost_sessions(tenant, switch_id, ids) for switch_id, ids in by_switch.items())
+
+
+def forget_ended_sessions(before: datetime) -> int:
+    """Drops the events of sessions that ended before then; their records stay."""
+    old = list(LiveSession.objects.filter(ended_time__lt=before).values_list("session_id", flat=True)[:_REAP_AT_ONCE])
+    CallEventRow.objects.filter(session_id__in=old).delete()
+    LiveSession.objects.filter(session_id__in=old).delete()
+    return len(old)

@@ -1,0 +1,169 @@
+"""Writing the ledger: CDR, targets and event in one transaction, many calls at a time; and correcting it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import orjson
+from django.db import connection
+from django.utils import timezone
+
+from cdr.documents import CALL_CDR, CDR_UPDATED, CallTarget, v16_document, v22_document
+from cdr.models import CDR, RateRule, Target
+from cdr.rating import Rate
+from cdr.records import Record, TargetRecord
+from events import log as event_log
+from tenants.models import SipDomain, Tenant
+
+_RECORD_FIELDS = tuple(field.name for field in fields(Record) if field.name != "targets")
+_TARGET_FIELDS = tuple(field.name for field in fields(TargetRecord))
+_JSON_FIELDS = frozenset({"extensions", "merged_sessions", "held"})
+_RATE_FIELDS = tuple(field.name for field in fields(Rate))
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a record depends on beside its session: the tenant's realm and its prices."""
+
+    sip_domain: str
+    rates: Sequence[Rate]
+
+
+def terms_of(tenant: Tenant) -> Terms:
+    domain = SipDomain.objects.filter(tenant_id=tenant.pk).order_by("-is_primary", "domain").first()
+    rates = [Rate(**row) for row in RateRule.objects.values(*_RATE_FIELDS)]
+    return Terms(domain.domain if domain else "", rates)
+
+
+def write(tenant: Tenant, switch_id: int, records: Sequence[Record]) -> None:
+    """Writes finished calls with their targets and their `call_cdr` events. None of them may stand already."""
+    if not records:
+        return
+    cdr_ids = _take_ids("cdr_cdr", len(records))
+    target_ids = _take_ids("cdr_target", sum(len(record.targets) for record in records))
+    numbered: list[tuple[int, Record, list[tuple[int, TargetRecord]]]] = []
+    taken = iter(target_ids)
+    for cdr_id, record in zip(cdr_ids, records, strict=True):
+        numbered.append((cdr_id, record, [(next(taken), target) for target in record.targets]))
+    _copy(
+        "cdr_cdr",
+        ("id", "switch_id", "recorded", "version", *_RECORD_FIELDS),
+        ((cdr_id, switch_id, False, 1, *_values(record, _RECORD_FIELDS)) for cdr_id, record, _ in numbered),
+    )
+    _copy_targets((cdr_id, targets) for cdr_id, _, targets in numbered)
+    now = timezone.now()
+    event_log.append(
+        [
+            event_log.Draft(
+                type=CALL_CDR,
+                session_id=record.session_id,
+                time=now,
+                document=v16_document(record, targets, tenant),
+                v22=v22_document(record, targets, tenant),
+            )
+            for _, record, targets in numbered
+        ]
+    )
+
+
+def correct(tenant: Tenant, switch_id: int, records: Sequence[Record]) -> None:
+    """Brings standing records to what is known now and tells what changed. One that is gone stays gone."""
+    standing = {
+        row.session_id: row
+        for row in CDR.objects.select_for_update()
+        .filter(session_id__in=[record.session_id for record in records])
+        .prefetch_related("targets")
+        .order_by("session_id")
+    }
+    drafts = []
+    for record in records:
+        row = standing.get(record.session_id)
+        if row is None:
+            continue
+        before = record_from(row)
+        if before == record:
+            continue
+        changes = {name: [_shown(before, name), _shown(record, name)] for name in _differing(before, record)}
+        targets = _replace(row, record)
+        documents = [
+            build(record, targets, tenant, event_type=CDR_UPDATED) | {"changes": changes}
+            for build in (v16_document, v22_document)
+        ]
+        drafts.append(event_log.Draft(CDR_UPDATED, record.session_id, timezone.now(), documents[0], documents[1]))
+    event_log.append(drafts)
+
+
+def record_from(row: CDR) -> Record:
+    """The record that a row and its targets hold."""
+    targets = [TargetRecord(**{name: getattr(target, name) for name in _TARGET_FIELDS}) for target in row.targets.all()]
+    return Record(**{name: getattr(row, name) for name in _RECORD_FIELDS}, targets=targets)
+
+
+def numbered_targets(row: CDR) -> list[tuple[int, CallTarget]]:
+    """A row's targets with their ids, as the messages want them."""
+    return [(target.pk, target) for target in row.targets.all()]
+
+
+def _replace(row: CDR, record: Record) -> list[tuple[int, TargetRecord]]:
+    """Puts the record into the row; a target that stays keeps its id."""
+    CDR.objects.filter(pk=row.pk).update(
+        version=row.version + 1, **{name: getattr(record, name) for name in _RECORD_FIELDS}
+    )
+    kept = {target.target_id: target.pk for target in row.targets.all()}
+    fresh = iter(_take_ids("cdr_target", sum(target.target_id not in kept for target in record.targets)))
+    targets = [(kept.get(target.target_id) or next(fresh), target) for target in record.targets]
+    Target.objects.filter(cdr_id=row.pk).delete()
+    _copy_targets([(row.pk, targets)])
+    return targets
+
+
+def _differing(before: Record, after: Record) -> list[str]:
+    return [field.name for field in fields(Record) if getattr(before, field.name) != getattr(after, field.name)]
+
+
+def _shown(record: Record, name: str) -> Any:
+    value = getattr(record, name)
+    if name == "targets":
+        return [{field: _plain(getattr(target, field)) for field in _TARGET_FIELDS} for target in value]
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    return value if value is None or isinstance(value, bool | int | str | list) else str(value)
+
+
+def _take_ids(table: str, count: int) -> list[int]:
+    if not count:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [table, count])
+        return [number for (number,) in cursor.fetchall()]
+
+
+def _copy_targets(groups: Iterable[tuple[int, Sequence[tuple[int, TargetRecord]]]]) -> None:
+    _copy(
+        "cdr_target",
+        ("id", "cdr_id", "position", *_TARGET_FIELDS),
+        (
+            (target_id, cdr_id, position, *_values(target, _TARGET_FIELDS))
+            for cdr_id, targets in groups
+            for position, (target_id, target) in enumerate(targets)
+        ),
+    )
+
+
+def _copy(table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    """COPY: two to three times the speed of any INSERT for many rows, and no slower for one."""
+    names = ", ".join(f'"{column}"' for column in columns)
+    with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def _values(record: Record | TargetRecord, names: Sequence[str]) -> list[Any]:
+    return [
+        orjson.dumps(getattr(record, name)).decode() if name in _JSON_FIELDS else getattr(record, name)
+        for name in names
+    ]

@@ -1,0 +1,32 @@
+"""Housekeeping of calls: close what fell silent, forget the events of what ended long ago."""
+
+from datetime import timedelta
+
+from celery import shared_task
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from cdr import calls
+from tenants.models import Tenant
+from tenants.schemas import current_schema
+from tenants.tasks import tenant_task
+
+BEAT = {"keep-house-of-calls": {"task": "cdr.tasks.keep_house", "schedule": 60.0}}
+
+
+@shared_task(name="cdr.tasks.keep_house")
+def keep_house() -> None:
+    active = Tenant.objects.filter(state=Tenant.State.ACTIVE).exclude(schema_name="public")
+    for schema in active.values_list("schema_name", flat=True):
+        keep_house_of.delay(schema)
+
+
+@tenant_task(name="cdr.tasks.keep_house_of")
+def keep_house_of() -> None:
+    now = timezone.now()
+    tenant = Tenant.objects.get(schema_name=current_schema())
+    with transaction.atomic():
+        calls.close_silent_sessions(tenant, now - timedelta(hours=settings.CALL_SILENT_HOURS))
+    while calls.forget_ended_sessions(now - calls.KEEP_ENDED):
+        pass

@@ -112,6 +112,7 @@ MIDDLEWARE = [
     "accounts.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "portal.middleware.TimeZoneMiddleware",
     "portal.middleware.SlowQueryMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
@@ -272,10 +273,10 @@ WEBHOOK_ALLOWED_NETWORKS = [ip_network(part, strict=False) for part in _list("WE
 
 # --- REST --------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.rest.TokenAuthentication", "accounts.rest.BrowserAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["accounts.rest.Allowed"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.callers.TokenAuthentication", "accounts.callers.BrowserAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.callers.Allowed"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["accounts.rest.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["accounts.callers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "accounts.rest.handle_error",
     "UNAUTHENTICATED_USER": None,

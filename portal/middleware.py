@@ -8,8 +8,11 @@ import structlog
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django_tenants.middleware.main import TenantMainMiddleware
 
+from accounts.access import person_of
+from portal.shell import zone_of
 from tenants.models import Tenant
 from tenants.schemas import enter_public
 
@@ -83,6 +86,21 @@ class HostMiddleware(TenantMainMiddleware):  # type: ignore[misc]
         return render(
             request, "portal/not_active.html", {"tenant_name": tenant.name, "state": tenant.state}, status=403
         )
+
+
+class TimeZoneMiddleware:
+    """Every time on a page is in the reader's zone: the person's own, else the tenant's."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path.startswith("/api/"):  # programs get UTC
+            return self.get_response(request)
+        person = person_of(request)
+        tenant: Tenant | None = getattr(request, "tenant", None)
+        with timezone.override(zone_of(person, tenant)):
+            return self.get_response(request)
 
 
 class SlowQueryMiddleware:

@@ -9,3 +9,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("portal.system.urls")),
     path("", include("portal.pages.urls_system")),
 ]
+
+handler400 = "portal.pages.errors.bad_request"
+handler403 = "portal.pages.errors.forbidden"
+handler404 = "portal.pages.errors.not_found"
+handler500 = "portal.pages.errors.server_error"

@@ -1,0 +1,20 @@
+// A form that is on its way shows it on its button and cannot be sent twice. [data-submit-on-change] sends a form by itself.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.dataset.busy) return event.preventDefault();
+  if (form.method !== "post" || event.defaultPrevented) return;
+  form.dataset.busy = "yes";
+  event.submitter?.setAttribute("aria-busy", "true");
+});
+
+document.addEventListener("change", (event) => {
+  if (event.target.closest("[data-submit-on-change]")) event.target.form.requestSubmit();
+});
+
+// The back button brings a page back as it was left: busy.
+const wake = () => {
+  for (const form of document.querySelectorAll("form[data-busy]")) delete form.dataset.busy;
+  for (const button of document.querySelectorAll("form [aria-busy=true]")) button.removeAttribute("aria-busy");
+};
+addEventListener("pageshow", wake);
+document.addEventListener("htmx:afterRequest", wake);

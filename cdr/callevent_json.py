@@ -68,7 +68,7 @@ def _missing(name: str) -> CallEventError:
     return CallEventError("missing_field", f"{name} is missing.")
 
 
-def _text(document: Mapping[str, Any], name: str, longest: int, *, required: bool = False) -> str:
+def read_text(document: Mapping[str, Any], name: str, longest: int, *, required: bool = False) -> str:
     """An identifier-like text: no control characters, never cut. Numbers are taken as their digits."""
     value = document.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -98,7 +98,7 @@ def clean_name(value: object, name: str = "display_name") -> str:
     return value if len(value) <= NAME_MAX else value[: NAME_MAX - 1] + "…"
 
 
-def _user_data(document: Mapping[str, Any]) -> str:
+def read_user_data(document: Mapping[str, Any]) -> str:
     value = document.get("user_data") or ""
     if not isinstance(value, str):
         raise CallEventError("bad_value", "user_data must be a string.")
@@ -151,7 +151,7 @@ def _end_reason(document: Mapping[str, Any], *names: str) -> EndReason | None:
     return None
 
 
-def _status_code(document: Mapping[str, Any]) -> int | None:
+def read_status_code(document: Mapping[str, Any]) -> int | None:
     value = document.get("status_code")
     if value is None or value == "":
         return None
@@ -180,10 +180,10 @@ def _party(value: object, name: str) -> Party:
     if "kind" not in value:
         raise _missing(f"{name}.kind")
     return Party(
-        number=_text(value, "number", NUMBER_MAX),
+        number=read_text(value, "number", NUMBER_MAX),
         kind=_one_of(PartyKind, value["kind"], f"{name}.kind"),
         display_name=clean_name(value.get("display_name")),
-        domain=_text(value, "domain", DOMAIN_MAX),
+        domain=read_text(value, "domain", DOMAIN_MAX),
     )
 
 
@@ -198,12 +198,12 @@ def _call_started(document: Mapping[str, Any], envelope: Envelope) -> CallEvent:
         **envelope,
         caller=_party(document.get("caller"), "caller"),
         callee=_party(document.get("callee"), "callee"),
-        call_id=_text(document, "call_id", CALL_ID_MAX),
-        domain=_text(document, "domain", DOMAIN_MAX),
-        did=_text(document, "did", NUMBER_MAX),
-        trunk=_text(document, "trunk", TRUNK_MAX),
-        outbound_caller_id=_text(document, "outbound_caller_id", NUMBER_MAX),
-        user_data=_user_data(document),
+        call_id=read_text(document, "call_id", CALL_ID_MAX),
+        domain=read_text(document, "domain", DOMAIN_MAX),
+        did=read_text(document, "did", NUMBER_MAX),
+        trunk=read_text(document, "trunk", TRUNK_MAX),
+        outbound_caller_id=read_text(document, "outbound_caller_id", NUMBER_MAX),
+        user_data=read_user_data(document),
         media=_media(document.get("media")),
     )
 
@@ -212,22 +212,22 @@ def _target_added(document: Mapping[str, Any], envelope: Envelope) -> CallEvent:
     call_type = document.get("call_type")
     return TargetAdded(
         **envelope,
-        target_id=_text(document, "target_id", ID_MAX, required=True),
+        target_id=read_text(document, "target_id", ID_MAX, required=True),
         callee=_party(document.get("callee"), "callee"),
         caller=_party(document["caller"], "caller") if document.get("caller") else None,
-        destination=_text(document, "destination", DESTINATION_MAX),
+        destination=read_text(document, "destination", DESTINATION_MAX),
         call_type=_one_of(CallType, call_type, "call_type") if call_type else CallType.NORMAL,
-        trunk=_text(document, "trunk", TRUNK_MAX),
-        outbound_caller_id=_text(document, "outbound_caller_id", NUMBER_MAX),
+        trunk=read_text(document, "trunk", TRUNK_MAX),
+        outbound_caller_id=read_text(document, "outbound_caller_id", NUMBER_MAX),
     )
 
 
 def _target_ended(document: Mapping[str, Any], envelope: Envelope) -> CallEvent:
     return TargetEnded(
         **envelope,
-        target_id=_text(document, "target_id", ID_MAX, required=True),
+        target_id=read_text(document, "target_id", ID_MAX, required=True),
         end_reason=_end_reason(document, "end_reason", "ended_reason"),
-        status_code=_status_code(document),
+        status_code=read_status_code(document),
     )
 
 
@@ -239,8 +239,8 @@ def _caller_left(document: Mapping[str, Any], envelope: Envelope) -> CallEvent:
 def _party_updated(document: Mapping[str, Any], envelope: Envelope) -> CallEvent:
     return PartyUpdated(
         **envelope,
-        leg=_text(document, "leg", ID_MAX, required=True),
-        number=_text(document, "number", NUMBER_MAX) if document.get("number") is not None else None,
+        leg=read_text(document, "leg", ID_MAX, required=True),
+        number=read_text(document, "number", NUMBER_MAX) if document.get("number") is not None else None,
         display_name=clean_name(document["display_name"]) if document.get("display_name") is not None else None,
     )
 
@@ -250,7 +250,7 @@ def _call_ended(document: Mapping[str, Any], envelope: Envelope) -> CallEvent:
     incomplete = document.get("incomplete", False)
     if not isinstance(incomplete, bool):
         raise CallEventError("bad_value", "incomplete must be true or false.")
-    return CallEnded(**envelope, ended_reason=reason, status_code=_status_code(document), incomplete=incomplete)
+    return CallEnded(**envelope, ended_reason=reason, status_code=read_status_code(document), incomplete=incomplete)
 
 
 def _media_changed(document: Mapping[str, Any], envelope: Envelope) -> CallEvent:
@@ -265,8 +265,8 @@ def _texts(
     """The reader of a type that holds nothing but texts."""
 
     def read_texts(document: Mapping[str, Any], envelope: Envelope) -> CallEvent:
-        values = {name: _text(document, name, longest, required=True) for name, longest in fields}
-        values |= {name: _text(document, name, longest) for name, longest in optional}
+        values = {name: read_text(document, name, longest, required=True) for name, longest in fields}
+        values |= {name: read_text(document, name, longest) for name, longest in optional}
         return kind(**envelope, **values)
 
     return read_texts
@@ -329,8 +329,8 @@ def read(document: object) -> CallEvent:
     if document.get("at") in (None, ""):
         raise _missing("at")
     envelope = {
-        "id": _text(document, "id", ID_MAX, required=True),
-        "session_id": _text(document, "session_id", ID_MAX, required=True),
+        "id": read_text(document, "id", ID_MAX, required=True),
+        "session_id": read_text(document, "session_id", ID_MAX, required=True),
         "at": read_time(document["at"]),
     }
     return reader(document, envelope)

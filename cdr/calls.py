@@ -31,8 +31,8 @@ _ADVANCE = (
     " last_event_at = %s, merged_into = %s, incomplete = %s WHERE session_id = %s"
 )
 
-# The recordings room listens here: called with every session that events changed, in the same transaction.
-listeners: list[Callable[[Tenant, int, Session], None]] = []
+# The recordings room listens here: called with the sessions that events changed, in the same transaction.
+listeners: list[Callable[[Tenant, int, Sequence[Session]], None]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +149,7 @@ def _settle(tenant: Tenant, switch_id: int, live: dict[str, LiveSession], roots:
         if (root := _root(live, session_id)) in roots:
             members[root].append(session_id)
     events = events_of(session_id for group in members.values() for session_id in group)
+    changed: list[Session] = []
     finished: list[Session] = []
     corrected: list[Session] = []
     for root, group in members.items():
@@ -158,8 +159,7 @@ def _settle(tenant: Tenant, switch_id: int, live: dict[str, LiveSession], roots:
         if session.is_ended:
             (corrected if live[root].ended_time else finished).append(session)
         _advance(live, group, session)
-        for listener in listeners:
-            listener(tenant, switch_id, session)
+        changed.append(session)
     absorbed = [session_id for group in members.values() for session_id in group if live[session_id].merged_into]
     _save(live, [session_id for group in members.values() for session_id in group])
     if absorbed:
@@ -169,6 +169,8 @@ def _settle(tenant: Tenant, switch_id: int, live: dict[str, LiveSession], roots:
         records = [record_of(each, sip_domain=terms.sip_domain, rates=terms.rates) for each in (*finished, *corrected)]
         ledger.write(tenant, switch_id, records[: len(finished)])
         ledger.correct(tenant, switch_id, records[len(finished) :])
+    for listener in listeners:
+        listener(tenant, switch_id, changed)
 
 
 def _advance(live: dict[str, LiveSession], group: Sequence[str], session: Session) -> None:

@@ -1,11 +1,13 @@
 """Events applied to a tenant: what stands in its ledger and log afterwards."""
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import orjson
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from cdr import calls, ledger
@@ -14,6 +16,7 @@ from cdr.models import CDR, CallEventRow, LiveSession
 from cdr.records import record_of
 from cdr.session import Session, fold
 from events.models import Event
+from tenants import schemas
 from tenants.models import Tenant
 from tests.cdr.tables import EPOCH, SESSION, events, ext, spec_call
 
@@ -25,8 +28,8 @@ def told(acme: Tenant) -> Iterator[list[tuple[str, bool]]]:
     """What the recordings room would be told: each session with whether it has ended."""
     heard: list[tuple[str, bool]] = []
 
-    def listen(tenant: Tenant, switch_id: int, session: Session) -> None:
-        heard.append((session.session_id, session.is_ended))
+    def listen(tenant: Tenant, switch_id: int, sessions: Sequence[Session]) -> None:
+        heard.extend((session.session_id, session.is_ended) for session in sessions)
 
     calls.listeners.append(listen)
     yield heard
@@ -259,3 +262,33 @@ def test_sessions_in_progress_shows_only_what_has_not_ended(acme: Tenant) -> Non
     assert [row.session_id for row in calls.sessions_in_progress()] == [SESSION]
     apply(acme, spec_call()[8:])
     assert list(calls.sessions_in_progress()) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_apply_by_several_connections_at_once_gives_one_record(acme: Tenant) -> None:
+    """Every event comes four times, from four threads, each in an order of its own."""
+
+    def work(seed: int) -> list[str]:
+        schemas.enter(acme)
+        try:
+            told = spec_call()[1:]
+            random.Random(seed).shuffle(told)
+            return [said for event in told for said in apply(acme, [event])]
+        finally:
+            connection.close()
+
+    apply(acme, spec_call()[:1])
+    with ThreadPoolExecutor(4) as pool:
+        said = [each for answers in pool.map(work, range(4)) for each in answers]
+
+    assert sorted(said) == ["applied"] * 15 + ["duplicate"] * 45
+    session = fold(spec_call(), SESSION)
+    assert session is not None
+    expected = record_of(session, sip_domain="acme.test")
+    found = ledger.record_from(CDR.objects.get())
+    assert (found.end_reason, found.talk_duration, sorted(t.callee for t in found.targets)) == (
+        expected.end_reason,
+        expected.talk_duration,
+        sorted(t.callee for t in expected.targets),
+    )
+    assert list(Event.objects.values_list("id", flat=True)) == list(range(1, Event.objects.count() + 1))

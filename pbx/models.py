@@ -11,7 +11,7 @@ class HeldEvent(models.Model):
     switch_id = models.BigIntegerField()
     event_id = models.CharField(max_length=128)
     session_id = models.CharField(max_length=128)
-    body = models.JSONField()
+    body = models.TextField()  # JSON, as `cdr.callevent_json` writes it
     received_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -46,17 +46,25 @@ class Quarantined(models.Model):
     code = models.CharField(max_length=40)
     message = models.CharField(max_length=500)
     raw = models.BinaryField()
+    digest = models.CharField(max_length=64)  # of raw; what waits is kept once, however often the switch repeats it
     received_at = models.DateTimeField(default=timezone.now)
     settled_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = "quarantined"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["switch_id", "kind", "digest"], condition=Q(state="waiting"), name="quarantined_once"
+            ),
+        ]
         indexes = [
             models.Index(
                 fields=["switch_id", "session_id", "id"], condition=Q(state="waiting"), name="quarantine_by_session"
             ),
             models.Index(fields=["-id"], condition=Q(state="waiting"), name="quarantine_waiting"),
+            models.Index(fields=["code", "-id"], condition=Q(state="waiting"), name="quarantine_by_code"),
+            models.Index(fields=["settled_at"], condition=~Q(settled_at=None), name="quarantine_pruning"),
         ]
 
     def __str__(self) -> str:

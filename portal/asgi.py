@@ -11,11 +11,12 @@ django_application = get_asgi_application()
 from channels.routing import ProtocolTypeRouter, URLRouter
 
 from events.routing import websocket_urlpatterns
+from pbx.http.waiting import CommandsWait
 from portal.sockets import TenantSocketMiddleware
 
 application = ProtocolTypeRouter(
     {
-        "http": django_application,
+        "http": CommandsWait(django_application),
         "websocket": TenantSocketMiddleware(URLRouter(websocket_urlpatterns)),
     }
 )

@@ -1,0 +1,103 @@
+"""What could not be applied and is kept, byte for byte, until somebody runs it again or discards it."""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Count, Max, Min, QuerySet
+from django.utils import timezone
+
+from pbx.models import Quarantined
+from pbx.routes import Refusal
+from tenants.changes import Actor, announce
+
+# What settled things are kept for, so that one can see what was done with them.
+KEPT_AFTER_SETTLING = timedelta(days=30)
+_PRUNED_AT_ONCE = 5_000
+_MESSAGE_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Something to keep: what the switch sent, and why it was not used."""
+
+    kind: Quarantined.Kind
+    raw: bytes
+    refusal: Refusal
+    session_id: str = ""
+    event_id: str = ""
+
+
+def keep(switch_id: int, rejects: Sequence[Reject]) -> None:
+    """The same bytes from the same switch wait only once, however often a switch tries them again."""
+    Quarantined.objects.bulk_create(
+        (
+            Quarantined(
+                switch_id=switch_id,
+                kind=reject.kind,
+                session_id=reject.session_id,
+                event_id=reject.event_id,
+                code=reject.refusal.code,
+                message=reject.refusal.message[:_MESSAGE_MAX],
+                raw=reject.raw,
+                digest=hashlib.sha256(reject.raw).hexdigest(),
+            )
+            for reject in rejects
+        ),
+        ignore_conflicts=True,
+        batch_size=1000,
+    )
+
+
+def waiting() -> QuerySet[Quarantined]:
+    return Quarantined.objects.filter(state=Quarantined.State.WAITING)
+
+
+def waiting_starts(switch_id: int, session_ids: Collection[str]) -> dict[str, Refusal]:
+    """Sessions of which something waits that had no tenant: what else comes of them waits for the same reason."""
+    rows = (
+        waiting()
+        .filter(
+            switch_id=switch_id,
+            session_id__in=session_ids,
+            kind=Quarantined.Kind.EVENT,
+            code__in=["unknown_tenant", "tenant_suspended", "tenant_not_ready"],
+        )
+        .values_list("session_id", "code", "message")
+    )
+    return {session_id: Refusal(code, message) for session_id, code, message in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All that waits for one reason."""
+
+    code: str
+    count: int
+
+
+def groups() -> list[Group]:
+    """By code, the largest first. Counts only what waits, which its index holds."""
+    counted = waiting().order_by().values_list("code").annotate(Count("id"), Min("id"), Max("id"))
+    return sorted((Group(code, count) for code, count, _, _ in counted), key=lambda group: -group.count)
+
+
+@transaction.atomic
+def discard(actor: Actor, rows: QuerySet[Quarantined]) -> int:
+    """Takes them out of the queue; the bytes stay for a month. Returns how many were still waiting."""
+    ids = list(rows.filter(state=Quarantined.State.WAITING).values_list("pk", flat=True)[:_PRUNED_AT_ONCE])
+    count = Quarantined.objects.filter(pk__in=ids, state=Quarantined.State.WAITING).update(
+        state=Quarantined.State.DISCARDED, settled_at=timezone.now()
+    )
+    if count:
+        subject = f"{count} quarantined" if count > 1 else f"Quarantined {ids[0]}"
+        announce(actor, "quarantine.discarded", subject=subject, subject_id=ids[0] if count == 1 else "")
+    return count
+
+
+def prune() -> int:
+    """Deletes what was settled long ago, a bounded number at a time."""
+    old = Quarantined.objects.filter(settled_at__lt=timezone.now() - KEPT_AFTER_SETTLING).order_by("settled_at")
+    return Quarantined.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:_PRUNED_AT_ONCE])).delete()[0]

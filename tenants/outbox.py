@@ -1,0 +1,93 @@
+"""The command outbox of a switch: what it was told to do, handed out until it says what became of it."""
+
+from functools import lru_cache
+from typing import Literal
+
+import redis
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from tenants.models import Switch, SwitchCommand
+
+HANDED_OUT_AT_ONCE = 100
+_REASON_MAX = 300
+_PATIENCE_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class ContradictionError(Exception):
+    """A command was confirmed before, with another end."""
+
+
+def enqueue(
+    switch: Switch,
+    *,
+    tenant_id: int,
+    command: SwitchCommand.Command,
+    session_id: str,
+    recording_id: str,
+    medium: Literal["audio", "video"],
+    segment: int = 1,
+) -> SwitchCommand:
+    """Writes a command in the transaction of the decision behind it, and wakes the switch after."""
+    row = SwitchCommand.objects.create(
+        switch=switch,
+        tenant_id=tenant_id,
+        command=command,
+        session_id=session_id,
+        recording_id=recording_id,
+        segment=segment,
+        medium=medium,
+    )
+    transaction.on_commit(lambda: _wake(switch))
+    return row
+
+
+def pending_for(switch: Switch) -> list[SwitchCommand]:
+    """What waits for the switch, oldest first and bounded; each comes again until it is confirmed."""
+    rows = list(
+        SwitchCommand.objects.filter(switch=switch, state=SwitchCommand.State.PENDING).order_by("id")[
+            :HANDED_OUT_AT_ONCE
+        ]
+    )
+    fresh = [row.pk for row in rows if row.handed_out_at is None]
+    if fresh:
+        SwitchCommand.objects.filter(pk__in=fresh, handed_out_at=None).update(handed_out_at=timezone.now())
+    return rows
+
+
+def confirm(switch: Switch, command_id: int, state: SwitchCommand.State, reason: str = "") -> SwitchCommand | None:
+    """Notes what became of a command; saying the same twice is harmless. None when the switch has no such command."""
+    SwitchCommand.objects.filter(pk=command_id, switch=switch, state=SwitchCommand.State.PENDING).update(
+        state=state, reason=reason[:_REASON_MAX], confirmed_at=timezone.now()
+    )
+    row = SwitchCommand.objects.filter(pk=command_id, switch=switch).first()
+    if row is not None and row.state != state:
+        raise ContradictionError
+    return row
+
+
+def bell_of(token_hash: str) -> str:
+    """The Redis channel that rings when a command waits, found by whoever holds the switch's token.
+
+    The database's name keeps installations that share a Redis apart.
+    """
+    return f"voxledger:{connection.settings_dict['NAME']}:commands:{token_hash[:32]}"
+
+
+def _wake(switch: Switch) -> None:
+    """Only shortens the wait: a switch asks again by itself, so a lost ring costs seconds."""
+    if not switch.token_hash:
+        return
+    try:
+        _redis(settings.REDIS_LOCATION).publish(bell_of(switch.token_hash), b"1")
+    except redis.RedisError as error:
+        log.warning("switch not woken", switch=switch.name, error=type(error).__name__)
+
+
+@lru_cache(maxsize=1)
+def _redis(location: str) -> redis.Redis:
+    return redis.Redis.from_url(location, socket_timeout=_PATIENCE_SECONDS, socket_connect_timeout=_PATIENCE_SECONDS)

@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from accounts.lockout import client_ip
-from accounts.managing import ActingAdministrator
+from accounts.managing import ActingAdministrator, acting_actor
 from accounts.models import User
 from accounts.roles import Permission
 from tenants.changes import Actor
@@ -70,7 +70,7 @@ def actor_of(request: HttpRequest) -> Actor:
 
 def actor_for(person: Person, address: str) -> Actor:
     if isinstance(person, ActingAdministrator):
-        return Actor("user", "System administrator", "", address, on_behalf=person.administrator)
+        return acting_actor(person.administrator, address)
     return Actor("user", person.username, str(person.pk), address)
 
 

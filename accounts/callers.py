@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import orjson
+from django.conf import settings
 from django.utils import timezone
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -14,6 +15,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from accounts.access import Person, person_of
 from accounts.models import ApiToken, User
 from accounts.roles import Permission
 from tenants.crypto import token_hash
@@ -58,12 +60,12 @@ class TokenAuthentication(BaseAuthentication):
 class BrowserAuthentication(SessionAuthentication):
     """The browser's session, with CSRF."""
 
-    def authenticate(self, request: Request) -> tuple[User, None] | None:
-        user = getattr(request._request, "user", None)
-        if user is None or not user.is_authenticated:
+    def authenticate(self, request: Request) -> tuple[Person, None] | None:  # type: ignore[override]
+        person = person_of(request._request)
+        if person is None:
             return None
         self.enforce_csrf(request)
-        return user, None
+        return person, None
 
 
 class Allowed(BasePermission):
@@ -72,28 +74,39 @@ class Allowed(BasePermission):
     def has_permission(self, request: Request, view: object) -> bool:
         if not request.user or not request.user.is_authenticated:
             return False
+        method = (request.method or "").lower()
+        if not hasattr(view, method):
+            return True  # the answer is 405, whoever asks
         needed = getattr(view, "permission", None)
         if isinstance(needed, dict):
-            needed = needed.get(request.method or "")
+            needed = needed.get("GET" if method == "head" else method.upper())
         return needed is not None and may(request, needed)
 
 
 def may(request: Request, permission: Permission) -> bool:
-    """The user's right, narrowed by the token's scopes (an empty list of scopes narrows nothing)."""
-    user = request.user
-    if not isinstance(user, User) and not hasattr(user, "may"):
-        return False
+    """The person's right, narrowed by the token's scopes (an empty list of scopes narrows nothing)."""
     scopes = request.auth.scopes if isinstance(request.auth, ApiToken) else []
-    return bool(user.may(permission)) and (not scopes or permission in scopes)
+    person: Person = request.user  # type: ignore[assignment]
+    return person.may(permission) and (not scopes or permission in scopes)
 
 
 class JSONParser(BaseParser):
-    """JSON by orjson: numbers, no NaN, UTF-8 only. The body must be an object or an array."""
+    """JSON by orjson: numbers, no NaN, UTF-8 only. The body must be an object or an array.
+
+    A view may set `body_limit` in bytes; what is longer is refused before it is all read.
+    """
 
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        limit = getattr((parser_context or {}).get("view"), "body_limit", settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        body = stream.read(limit + 1)
+        if len(body) > limit:
+            raise ApiError("too_large", f"The body may have {limit} bytes.", status_code=413)
         try:
-            return orjson.loads(stream.read())
+            document = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise ApiError("malformed_json", f"The body is not JSON: {error}.") from error
+        if not isinstance(document, dict | list):
+            raise ApiError("malformed_json", "The body must be a JSON object or array.")
+        return document

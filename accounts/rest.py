@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, TypeVar
 
 import orjson
+import structlog
 from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import OperationalError
@@ -18,14 +19,20 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.access import actor_for
 from accounts.callers import Allowed as Allowed
 from accounts.callers import ApiError as ApiError
 from accounts.callers import JSONParser as JSONParser
 from accounts.callers import TokenAuthentication as TokenAuthentication
 from accounts.callers import may as may
+from accounts.lockout import client_ip
 from accounts.models import ApiToken
 from accounts.roles import Permission
 from tenants.changes import Actor
+from tenants.errors import RefusedError
+from tenants.values import id_of
+
+log = structlog.get_logger(__name__)
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -33,11 +40,34 @@ M = TypeVar("M", bound=Model)
 
 
 def actor_of(request: Request) -> Actor:
-    from accounts.lockout import client_ip
-
+    address = client_ip(request._request)
     if isinstance(request.auth, ApiToken):
-        return Actor("token", request.auth.name, str(request.auth.pk), client_ip(request._request))
-    return Actor("user", str(request.user), str(request.user.pk), client_ip(request._request))
+        return Actor("token", request.auth.name, str(request.auth.pk), address)
+    return actor_for(request.user, address)  # type: ignore[arg-type]
+
+
+def fields_of(request: Request) -> dict[str, Any]:
+    """The body of a request that creates or changes one thing."""
+    if not isinstance(request.data, dict):
+        raise ApiError("not_an_object", "The body must be a JSON object.")
+    return dict(request.data)
+
+
+def take_version(fields: dict[str, Any]) -> int | None:
+    """The version that the caller saw, if it says so: then a change by somebody else meanwhile is a 409."""
+    version = fields.pop("version", None)
+    if version is not None and (isinstance(version, bool) or not isinstance(version, int)):
+        raise ApiError("not_valid", "version must be a whole number.")
+    return version
+
+
+def row_or_404(rows: "QuerySet[M]", written_id: str) -> M:
+    """The row with this id, or 404 for whatever is not there or cannot be an id."""
+    row_id = id_of(written_id)
+    found = rows.filter(pk=row_id).first() if row_id is not None else None
+    if found is None:
+        raise Http404
+    return found
 
 
 def error_body(code: str, message: str, details: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -48,9 +78,11 @@ def handle_error(error: Exception, context: dict[str, Any]) -> Response | None:
     """Every error of a REST door as `{"error": {"code", "message", "details"}}`."""
     if isinstance(error, ApiError):
         return Response(error_body(error.code, str(error.detail), error.details), status=error.status_code)
+    if isinstance(error, RefusedError):
+        return Response(error_body(error.code, error.message), status=409)
     if isinstance(error, DjangoValidationError):
         details = error.message_dict if hasattr(error, "error_dict") else {"errors": error.messages}
-        return Response(error_body("not_valid", "; ".join(error.messages), details), status=400)
+        return Response(error_body("not_valid", _sentence(details), details), status=400)
     if isinstance(error, exceptions.ValidationError):
         said: Any = error.detail
         return Response(
@@ -72,12 +104,21 @@ def handle_error(error: Exception, context: dict[str, Any]) -> Response | None:
         return Response(
             error_body("query_too_slow", "This query took too long. Narrow its time span or its filters."), status=503
         )
-    return None
+    # Ours, not the caller's: noted in full, told in general, in the one form that a program can read.
+    log.error("request failed", exc_info=error)
+    reference = getattr(getattr(context.get("request"), "_request", None), "request_id", "")
+    return Response(
+        error_body("server_error", "This is our mistake. Quote the reference to report it.", {"reference": reference}),
+        status=500,
+    )
 
 
 def _sentence(detail: Any) -> str:
     if isinstance(detail, dict):
-        return " ".join(f"{name}: {_sentence(value)}" for name, value in detail.items())
+        return " ".join(
+            _sentence(value) if name in {"errors", "__all__"} else f"{name}: {_sentence(value)}"
+            for name, value in detail.items()
+        )
     if isinstance(detail, list):
         return " ".join(_sentence(value) for value in detail)
     return str(detail)

@@ -25,7 +25,9 @@ class Tenant(TenantMixin):  # type: ignore[misc]
     name = models.CharField(max_length=200)
     host = models.CharField(max_length=63, unique=True)
     state = models.CharField(max_length=12, choices=State.choices, default=State.CREATING)
+    # What the task that makes or drops the schema said last, and when.
     progress = models.CharField(max_length=200, blank=True, default="")
+    progress_at = models.DateTimeField(default=timezone.now)
     time_zone = models.CharField(max_length=64, default="UTC")
     currency = models.CharField(max_length=3, default="EUR")
     enable_extension_audio_recording = models.BooleanField(default=False)
@@ -62,6 +64,28 @@ class Domain(DomainMixin):  # type: ignore[misc]
 
     def __str__(self) -> str:
         return str(self.domain)
+
+
+class TenantExport(models.Model):
+    """A ZIP of everything a tenant's tables hold, made by a task, for an administrator to take away."""
+
+    class State(models.TextChoices):
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="exports")
+    state = models.CharField(max_length=7, choices=State.choices, default=State.RUNNING)
+    progress = models.CharField(max_length=200, blank=True, default="")
+    file_name = models.CharField(max_length=200, blank=True, default="")  # below EXPORT_DIR
+    size = models.BigIntegerField(default=0)  # bytes
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.file_name or self.state
 
 
 class SipDomain(models.Model):

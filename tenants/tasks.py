@@ -7,8 +7,9 @@ from typing import Any, cast
 import structlog
 from celery import Task, shared_task
 
-from tenants.models import Tenant
-from tenants.schemas import in_schema
+from tenants import export, lifecycle
+from tenants.models import Tenant, TenantExport
+from tenants.schemas import enter_public, in_schema
 
 log = structlog.get_logger(__name__)
 
@@ -29,3 +30,19 @@ def tenant_task(**options: Any) -> Callable[[Callable[..., Any]], "Task[Any, Any
         return cast("Task[Any, Any]", shared_task(**options)(enter))
 
     return decorate
+
+
+@shared_task(name="tenants.drop_tenant")
+def drop_tenant(tenant_id: int) -> None:
+    enter_public()
+    tenant = Tenant.objects.filter(pk=tenant_id).first()
+    if tenant is not None:
+        lifecycle.drop(tenant)
+
+
+@shared_task(name="tenants.export_tenant")
+def export_tenant(export_id: int) -> None:
+    enter_public()
+    found = TenantExport.objects.select_related("tenant").filter(pk=export_id).first()
+    if found is not None:
+        export.run_export(found)

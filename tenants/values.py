@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from django.core.exceptions import ValidationError
+from django.db.models import Model, QuerySet
 
 Cleaner = Callable[[Any], Any]
 
@@ -71,6 +72,31 @@ def choice(*allowed: str) -> Cleaner:
         if not isinstance(value, str) or value not in allowed:
             raise ValidationError(f"Choose one of: {', '.join(allowed)}.")
         return value
+
+    return clean
+
+
+def id_of(written: str) -> int | None:
+    """An id as the outside writes it; None for what cannot be one."""
+    if not (written.isascii() and written.isdigit()) or len(written) > 19:
+        return None
+    return int(written) if int(written) < 2**63 else None
+
+
+def row_of(rows: Callable[[], "QuerySet[Any]"], word: str) -> Cleaner:
+    """The row with this id, given as text or as the row itself; empty is none."""
+
+    def clean(value: Any) -> Any:
+        if value is None or value == "":
+            return None
+        found = None
+        if isinstance(value, Model):
+            found = rows().filter(pk=value.pk).first()
+        elif isinstance(value, str) and (row_id := id_of(value)) is not None:
+            found = rows().filter(pk=row_id).first()
+        if found is None:
+            raise ValidationError(f"There is no such {word}.")
+        return found
 
     return clean
 

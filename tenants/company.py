@@ -1,0 +1,46 @@
+"""What a tenant's page Company > General keeps, and what only the system's administrator changes besides."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+
+from tenants.addresses import domain_of
+from tenants.changes import Actor, announce
+from tenants.models import Domain, Tenant
+from tenants.values import Cleaner, clean_fields, currency, flag, host_label, text, time_zone
+from tenants.versions import save_changes
+
+COMPANY_FIELDS: Mapping[str, Cleaner] = {
+    "time_zone": time_zone,
+    "currency": currency,
+    "enable_extension_audio_recording": flag,
+    "enable_extension_video_recording": flag,
+}
+TENANT_FIELDS: Mapping[str, Cleaner] = {**COMPANY_FIELDS, "name": text(200), "host": host_label}
+
+
+def change_company(actor: Actor, tenant: Tenant, given: Mapping[str, Any], *, version: int | None = None) -> Tenant:
+    """By the tenant's own administrator, inside its schema: its audit trail gets the note."""
+    return _change(actor, "company.changed", tenant, clean_fields(given, COMPANY_FIELDS), version)
+
+
+def change_tenant(actor: Actor, tenant: Tenant, given: Mapping[str, Any], *, version: int | None = None) -> Tenant:
+    """By a system administrator, in the public schema. A new host is another address: the old one stops answering."""
+    return _change(actor, "tenant.changed", tenant, clean_fields(given, TENANT_FIELDS), version)
+
+
+@transaction.atomic
+def _change(actor: Actor, action: str, tenant: Tenant, cleaned: dict[str, Any], version: int | None) -> Tenant:
+    former_domain = domain_of(tenant.host)
+    try:
+        with transaction.atomic():
+            before, after = save_changes(tenant, cleaned, version)
+            if "host" in after:
+                Domain.objects.filter(tenant=tenant, domain=former_domain).update(domain=domain_of(tenant.host))
+    except IntegrityError as error:
+        raise ValidationError({"host": ["Another tenant has this host."]}) from error
+    if after:
+        announce(actor, action, subject=tenant.name, subject_id=tenant.pk, before=before, after=after)
+    return tenant

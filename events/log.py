@@ -1,15 +1,21 @@
-"""The tenant's event log: the one place where an event gets its id and its bytes."""
+"""The tenant's event log: the one place where an event gets its id and its bytes, and where readers find it again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 from django.db import connection, transaction
-from django.db.models import F, Max
+from django.db.models import Min, QuerySet
+from django.utils import timezone
 
+from events import wake
 from events.models import Event, EventCounter
+from tenants.schemas import current_schema
+
+KEPT_FOR = timedelta(days=30)
+_COLUMNS = ("id", "type", "session_id", "sequence", "time", "written_at", "body", "body_v22")
 
 
 @dataclass(frozen=True)
@@ -26,40 +32,134 @@ class Draft:
 def append(drafts: Sequence[Draft]) -> list[Event]:
     """Writes events and their deliveries; call it last in the transaction of the fact they tell.
 
-    The counter row stays locked until the commit, so ids become visible in their order.
+    The counter row stays locked until the commit, so ids become visible in their order. Readers are woken after it.
     """
     if not drafts:
         return []
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("An event is written in the transaction of its fact.")
     last = _take_ids(len(drafts))
+    first = last - len(drafts) + 1
     sequences = _last_sequences({draft.session_id for draft in drafts})
+    now = timezone.now()
     written: list[Event] = []
-    for event_id, draft in enumerate(drafts, last - len(drafts) + 1):
+    for event_id, draft in enumerate(drafts, first):
         sequences[draft.session_id] = sequence = sequences.get(draft.session_id, 0) + 1
         written.append(
             Event(
                 id=event_id, type=draft.type, session_id=draft.session_id, sequence=sequence, time=draft.time,
-                body=_render(draft.document, event_id), body_v22=_render(draft.v22, event_id) if draft.v22 else "",
+                written_at=now, body=render(draft.document, str(event_id)),
+                body_v22=render(draft.v22, str(event_id)) if draft.v22 else "",
             )
         )  # fmt: skip
-    Event.objects.bulk_create(written)
+    _copy(written)
+    due = _insert_deliveries(first, last, now)
+    schema = current_schema()
+    transaction.on_commit(lambda: wake.readers(schema, deliveries=due > 0))
     return written
 
 
+def render(document: dict[str, Any], event_id: str) -> str:
+    """The bytes of a payload: what every door hands out. `event_id` stands last at the top level."""
+    return orjson.dumps({**document, "event_id": event_id}).decode()
+
+
 def _take_ids(count: int) -> int:
-    if not EventCounter.objects.filter(pk=1).update(last_id=F("last_id") + count):
-        EventCounter.objects.get_or_create(pk=1)
-        EventCounter.objects.filter(pk=1).update(last_id=F("last_id") + count)
-    return EventCounter.objects.values_list("last_id", flat=True).get(pk=1)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO events_eventcounter (id, last_id) VALUES (1, %s)"
+            " ON CONFLICT (id) DO UPDATE SET last_id = events_eventcounter.last_id + excluded.last_id"
+            " RETURNING last_id",
+            [count],
+        )
+        return int(cursor.fetchone()[0])
 
 
 def _last_sequences(session_ids: set[str]) -> dict[str, int]:
-    found = (
-        Event.objects.filter(session_id__in=session_ids).values_list("session_id").annotate(Max("sequence")).order_by()
-    )
-    return dict(found)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT session_id, max(sequence) FROM events_event WHERE session_id = ANY(%s) GROUP BY session_id",
+            [list(session_ids)],
+        )
+        return dict(cursor.fetchall())
 
 
-def _render(document: dict[str, Any], event_id: int) -> str:
-    return orjson.dumps({**document, "event_id": str(event_id)}).decode()
+def _copy(events: Iterable[Event]) -> None:
+    """COPY takes four times as many rows a second as the next best way, and as many for a single row."""
+    columns = ", ".join(_COLUMNS)
+    with (
+        connection.cursor() as cursor,
+        connection.wrap_database_errors,
+        cursor.copy(f"COPY events_event ({columns}) FROM STDIN") as copy,
+    ):
+        for event in events:
+            copy.write_row([getattr(event, name) for name in _COLUMNS])
+
+
+def _insert_deliveries(first: int, last: int, now: datetime) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO events_delivery (endpoint_id, event_id, session_id, profile, state, attempts_made, step,"
+            " started_at, next_attempt_at, replay, test_body, created_at)"
+            " SELECT endpoint.id, event.id, event.session_id, endpoint.profile, 'pending', 0, 0,"
+            " %(now)s, %(now)s, false, '', %(now)s"
+            " FROM events_event event JOIN events_endpoint endpoint"
+            " ON endpoint.enabled AND endpoint.deleted_at IS NULL AND endpoint.event_types @> to_jsonb(event.type)"
+            " WHERE event.id BETWEEN %(first)s AND %(last)s ORDER BY event.id, endpoint.id",
+            {"now": now, "first": first, "last": last},
+        )
+        return int(cursor.rowcount)
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Span:
+    """What the log holds: ids from `first` to `last` without a hole; empty when `first` is above `last`."""
+
+    first: int
+    last: int
+
+    def misses_after(self, since: int) -> bool:
+        """Whether events above `since` were already pruned."""
+        return since + 1 < self.first
+
+
+def span() -> Span:
+    """Everything up to `last` is committed: a later read finds no event below it that was not there."""
+    last = EventCounter.objects.filter(pk=1).values_list("last_id", flat=True).first() or 0
+    first = Event.objects.aggregate(first=Min("id"))["first"]
+    return Span(first=last + 1 if first is None else first, last=last)
+
+
+def events_after(since: int, *, types: Sequence[str] = ()) -> QuerySet[Event]:
+    """Events above `since` in the order of their ids; the caller slices."""
+    found = Event.objects.filter(id__gt=since)
+    return (found.filter(type__in=types) if types else found).order_by("id")
+
+
+# --- Forgetting -------------------------------------------------------------------------------------------------
+
+
+def prune(*, before: datetime, batch: int = 1000) -> int:
+    """Deletes the oldest events written before a moment, with their deliveries; at most `batch`, so call it again.
+
+    Always a prefix of the log: a reader's cursor is either kept whole or known to have a gap.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT max(id) FROM (SELECT id FROM events_event WHERE written_at < %s"
+            " AND id < (SELECT min(id) FROM events_event) + %s) old",
+            [before, batch],
+        )
+        last = cursor.fetchone()[0]
+        if last is None:
+            return 0
+        cursor.execute(
+            "DELETE FROM events_attempt WHERE delivery_id IN (SELECT id FROM events_delivery WHERE event_id <= %s)",
+            [last],
+        )
+        cursor.execute("DELETE FROM events_delivery WHERE event_id <= %s", [last])
+        cursor.execute("DELETE FROM events_event WHERE id <= %s", [last])
+        return int(cursor.rowcount)

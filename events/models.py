@@ -21,14 +21,18 @@ class Event(models.Model):
     type = models.CharField(max_length=40)
     session_id = models.CharField(max_length=128)
     sequence = models.IntegerField()  # within the session, from 1
-    time = models.DateTimeField(default=timezone.now)
+    time = models.DateTimeField(default=timezone.now)  # of the fact, which may be long ago
+    written_at = models.DateTimeField(default=timezone.now)
     body = models.TextField()
     body_v22 = models.TextField(blank=True, default="")  # empty: the same as body
 
     class Meta:
         ordering = ["id"]
         constraints = [models.UniqueConstraint(fields=["session_id", "sequence"], name="event_sequence_in_session")]
-        indexes = [models.Index(fields=["time"], name="event_pruning")]
+        indexes = [
+            models.Index(fields=["written_at"], name="event_pruning"),
+            models.Index(fields=["type", "id"], name="event_by_type"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
@@ -65,33 +69,41 @@ class Endpoint(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     disabled_reason = models.CharField(max_length=300, blank=True, default="")
     failing_since = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)  # its deliveries are pruned in batches afterwards
     version = models.IntegerField(default=1)
 
     class Meta:
         ordering = ["id"]
+        indexes = [models.Index(fields=["id"], condition=Q(enabled=True, deleted_at=None), name="endpoint_enabled")]
 
     def __str__(self) -> str:
         return self.url
 
 
 class Delivery(models.Model):
-    """One event on its way to one endpoint. PostgreSQL holds its due time; a worker leases it while it tries."""
+    """One event on its way to one endpoint. PostgreSQL holds its due time; a worker leases it while it tries.
+
+    A test has no event: its bytes stand in `test_body`.
+    """
 
     class State(models.TextChoices):
-        PENDING = "pending", "Pending"
+        PENDING = "pending", "Waiting"
         DELIVERED = "delivered", "Delivered"
-        EXHAUSTED = "exhausted", "Exhausted"
+        EXHAUSTED = "exhausted", "Gave up"
         STOPPED = "stopped", "Stopped"
 
-    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="deliveries")
-    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="deliveries")
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
+    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="deliveries", null=True)
     session_id = models.CharField(max_length=128)
+    profile = models.CharField(max_length=3, choices=Profile.choices)  # of the first attempt: retries send its bytes
     state = models.CharField(max_length=9, choices=State.choices, default=State.PENDING)
     attempts_made = models.IntegerField(default=0)
+    step = models.IntegerField(default=0)  # in the retry schedule; sending again begins anew
+    started_at = models.DateTimeField(default=timezone.now)  # of this round of the schedule
     next_attempt_at = models.DateTimeField(null=True, default=timezone.now)
     leased_until = models.DateTimeField(null=True, blank=True)
     replay = models.BooleanField(default=False)
-    test = models.BooleanField(default=False)
+    test_body = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -103,13 +115,19 @@ class Delivery(models.Model):
                 fields=["endpoint", "next_attempt_at", "id"], condition=Q(state="pending"), name="delivery_due"
             ),
             models.Index(
-                fields=["endpoint", "session_id", "id"], condition=Q(state="pending"), name="delivery_order_in_call"
+                fields=["endpoint", "session_id", "event"], condition=Q(state="pending"), name="delivery_order_in_call"
             ),
             models.Index(fields=["endpoint", "-id"], name="delivery_log"),
+            models.Index(fields=["state", "-id"], condition=~Q(state="delivered"), name="delivery_not_delivered"),
+            models.Index(fields=["session_id", "-id"], name="delivery_by_session"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.event_id} to {self.endpoint_id}"
+        return f"{self.event_id or 'test'} to {self.endpoint_id}"
+
+    @property
+    def is_test(self) -> bool:
+        return self.event_id is None
 
 
 class Attempt(models.Model):
@@ -121,6 +139,7 @@ class Attempt(models.Model):
     status = models.IntegerField(null=True, blank=True)  # HTTP status; none when there was no answer
     reason = models.CharField(max_length=300, blank=True, default="")
     request_headers = models.JSONField(default=dict)
+    response_headers = models.JSONField(default=dict)
     response_body = models.TextField(blank=True, default="")  # its first kilobyte, only from public addresses
 
     class Meta:

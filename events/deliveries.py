@@ -1,0 +1,292 @@
+"""Deliveries: leased, tried, settled, sent again. Their state is in PostgreSQL and nowhere else.
+
+A worker leases what is due, tries it, and settles it. One that dies in between leaves a lease that runs out, and the
+next attempt sends the same bytes under the same id. Within a call an endpoint gets its events in their order: a
+delivery waits while an earlier one of its session is still pending.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import orjson
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
+
+from events import endpoints, samples, signing, wake
+from events.log import render
+from events.models import Attempt, Delivery, Endpoint
+from events.outgoing import ATTEMPT_SECONDS, Answer, Credentials, Sender
+from events.schedule import Ruling, Verdict, judge
+from tenants.changes import Actor, announce
+from tenants.models import Tenant
+from tenants.schemas import current_schema
+
+LEASE = timedelta(seconds=2 * ATTEMPT_SECONDS)
+GIVE_UP_ON_ENDPOINT = timedelta(days=5)
+TEST_EVENT_ID = "0"  # below every id of the log, so that no receiver takes it for a cursor
+
+_random = secrets.SystemRandom()
+_STATES = {
+    Verdict.DELIVERED: Delivery.State.DELIVERED,
+    Verdict.RETRY: Delivery.State.PENDING,
+    Verdict.EXHAUSTED: Delivery.State.EXHAUSTED,
+    Verdict.GONE: Delivery.State.STOPPED,
+}
+
+
+class DeliveryError(Exception):
+    """A delivery that cannot be sent again as it stands; the message is a sentence."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Leased:
+    """A delivery that this worker may try until its lease ends."""
+
+    id: int
+    event_id: int
+    body: str
+    leased_until: datetime
+    step: int
+    started_at: datetime
+    replay: bool
+
+
+@dataclass(frozen=True)
+class Tried:
+    leased: Leased
+    at: datetime
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an attempt needs of its endpoint, with the secrets in clear."""
+
+    endpoint_id: int
+    tenant_id: int
+    url: str
+    credentials: Credentials
+    keys: tuple[str, ...]
+
+
+def due_endpoints(now: datetime) -> list[int]:
+    """Endpoints of this schema that something waits for, and nobody is trying it."""
+    waiting = _due(now).filter(endpoint=OuterRef("pk"))
+    return list(endpoints.live_endpoints().filter(Exists(waiting), enabled=True).values_list("id", flat=True))
+
+
+def _due(now: datetime) -> QuerySet[Delivery]:
+    pending = Delivery.objects.filter(state=Delivery.State.PENDING, next_attempt_at__lte=now)
+    return pending.exclude(leased_until__gt=now)
+
+
+def target_of(endpoint: Endpoint, tenant_id: int, now: datetime) -> Target:
+    return Target(
+        endpoint_id=endpoint.pk,
+        tenant_id=tenant_id,
+        url=endpoint.url,
+        credentials=endpoints.credentials_of(endpoint),
+        keys=tuple(endpoints.signing_keys(endpoint, now)),
+    )
+
+
+def lease_due(endpoint: Endpoint, *, most: int, now: datetime) -> list[Leased]:
+    """Takes what is due, oldest first, never two of one session, and none that another worker holds."""
+    if most <= 0:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH due AS ("
+            "  SELECT d.id FROM events_delivery d"
+            "  WHERE d.endpoint_id = %(endpoint)s AND d.state = 'pending' AND d.next_attempt_at <= %(now)s"
+            "  AND (d.leased_until IS NULL OR d.leased_until <= %(now)s) AND d.event_id IS NOT NULL"
+            "  AND NOT EXISTS (SELECT 1 FROM events_delivery e WHERE e.endpoint_id = d.endpoint_id"
+            "    AND e.session_id = d.session_id AND e.state = 'pending' AND e.event_id < d.event_id)"
+            "  ORDER BY d.next_attempt_at, d.id LIMIT %(most)s FOR UPDATE OF d SKIP LOCKED)"
+            " UPDATE events_delivery d SET leased_until = %(until)s FROM due, events_event event"
+            " WHERE d.id = due.id AND event.id = d.event_id"
+            " RETURNING d.id, d.event_id, CASE WHEN d.profile = 'v22' AND event.body_v22 <> '' THEN event.body_v22"
+            " ELSE event.body END, d.step, d.started_at, d.replay",
+            {"endpoint": endpoint.pk, "now": now, "until": now + LEASE, "most": most},
+        )
+        rows = sorted(cursor.fetchall())
+    return [
+        Leased(
+            id=row[0], event_id=row[1], body=row[2], leased_until=now + LEASE, step=row[3], started_at=row[4],
+            replay=row[5],
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+async def attempt(sender: Sender, target: Target, leased: Leased) -> Tried:
+    at = timezone.now()
+    body = leased.body.encode()
+    headers = headers_of(target, f"{target.tenant_id}-{leased.event_id}", body, at)
+    if leased.replay:
+        headers["webhook-replay"] = "true"
+    return Tried(leased, at, await sender.post(target.url, body, headers, target.credentials))
+
+
+def headers_of(target: Target, message_id: str, body: bytes, at: datetime) -> dict[str, str]:
+    timestamp = int(at.timestamp())
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": "Voxledger",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": signing.signature(target.keys, message_id, timestamp, body),
+    }
+
+
+def settle(endpoint_id: int, tried: Sequence[Tried], *, now: datetime) -> None:
+    """Writes what came of the attempts. A lease that ran out meanwhile leaves the state to whoever holds it now."""
+    if not tried:
+        return
+    rulings = [
+        judge(
+            one.answer.status, one.answer.retry_after, step=one.leased.step, started_at=one.leased.started_at,
+            now=now, random=_random.random,
+        )
+        for one in tried
+    ]  # fmt: skip
+    with transaction.atomic():
+        _write_states(tried, rulings, now)
+        _write_attempts(tried)
+        _write_health(endpoint_id, tried, rulings, now)
+
+
+def _write_states(tried: Sequence[Tried], rulings: Sequence[Ruling], now: datetime) -> None:
+    rows = [
+        (
+            one.leased.id, one.leased.leased_until, _STATES[ruling.verdict].value, ruling.step, ruling.next_attempt_at,
+            None if ruling.verdict is Verdict.RETRY else now,
+        )
+        for one, ruling in zip(tried, rulings, strict=True)
+    ]  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE events_delivery d SET state = r.state, step = r.step, attempts_made = d.attempts_made + 1,"
+            " next_attempt_at = r.next_attempt_at, finished_at = r.finished_at, leased_until = NULL"
+            " FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::int[], %s::timestamptz[], %s::timestamptz[])"
+            "   AS r(id, lease, state, step, next_attempt_at, finished_at)"
+            " WHERE d.id = r.id AND d.state = 'pending' AND (d.leased_until = r.lease OR r.state = 'delivered')",
+            [list(column) for column in zip(*rows, strict=True)],
+        )
+
+
+def _write_attempts(tried: Sequence[Tried]) -> None:
+    rows = [
+        (
+            one.leased.id, one.at, one.answer.latency_ms, one.answer.status, one.answer.reason,
+            orjson.dumps(dict(one.answer.request_headers)).decode(), orjson.dumps(dict(one.answer.headers)).decode(),
+            one.answer.body,
+        )
+        for one in tried
+    ]  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO events_attempt"
+            " (delivery_id, at, latency_ms, status, reason, request_headers, response_headers, response_body)"
+            " SELECT r.* FROM unnest(%s::bigint[], %s::timestamptz[], %s::int[], %s::int[], %s::text[],"
+            "   %s::jsonb[], %s::jsonb[], %s::text[])"
+            "   AS r(delivery_id, at, latency_ms, status, reason, request_headers, response_headers, response_body)"
+            " JOIN events_delivery d ON d.id = r.delivery_id",  # it may have been pruned meanwhile
+            [list(column) for column in zip(*rows, strict=True)],
+        )
+
+
+def _write_health(endpoint_id: int, tried: Sequence[Tried], rulings: Sequence[Ruling], now: datetime) -> None:
+    """Since when the endpoint has done nothing but fail; after some days of it, it is disabled, with the reason."""
+    verdicts = {ruling.verdict for ruling in rulings}
+    this = Endpoint.objects.filter(pk=endpoint_id)
+    if Verdict.GONE in verdicts:
+        endpoints.disable_endpoint(endpoint_id, "The receiver answered 410 Gone: it wants no more events.")
+    if Verdict.DELIVERED in verdicts:
+        this.filter(failing_since__isnull=False).update(failing_since=None)
+        return
+    this.filter(failing_since=None).update(failing_since=now)
+    if this.filter(failing_since__lt=now - GIVE_UP_ON_ENDPOINT, enabled=True).exists():
+        last = tried[-1].answer.reason
+        endpoints.disable_endpoint(
+            endpoint_id, f"Every attempt has failed for {GIVE_UP_ON_ENDPOINT.days} days, the last one with: {last}"
+        )
+
+
+def redeliver(delivery: Delivery, *, actor: Actor) -> Delivery:
+    """Sends again: the schedule begins anew, the bytes and the id are those of the first attempt."""
+    if delivery.is_test:
+        raise DeliveryError("test_not_redelivered", "A test is not sent again; send a new one.")
+    endpoint = endpoints.live_endpoints().filter(pk=delivery.endpoint_id).first()
+    if endpoint is None or not endpoint.enabled:
+        raise DeliveryError("endpoint_disabled", "The endpoint is switched off. Enable it, then send again.")
+    now = timezone.now()
+    with transaction.atomic():
+        Delivery.objects.filter(pk=delivery.pk).update(
+            state=Delivery.State.PENDING, step=0, started_at=now, next_attempt_at=now, finished_at=None, replay=True
+        )
+        announce(
+            actor, "delivery.redelivered", subject=f"Event {delivery.event_id} to {endpoint.url}",
+            subject_id=delivery.pk,
+        )  # fmt: skip
+        schema = current_schema()
+        transaction.on_commit(lambda: wake.readers(schema, deliveries=True))
+    delivery.refresh_from_db()
+    return delivery
+
+
+def send_test(endpoint: Endpoint, tenant: Tenant, *, actor: Actor) -> Delivery:
+    """Sends an example of a finished call at once, marked by the header `webhook-test`, and waits for the outcome."""
+    now = timezone.now()
+    body = render(samples.call_cdr(tenant, now, profile=endpoint.profile), TEST_EVENT_ID)
+    with transaction.atomic():
+        delivery = Delivery.objects.create(
+            endpoint=endpoint,
+            event=None,
+            session_id=samples.SESSION_ID,
+            profile=endpoint.profile,
+            test_body=body,
+            next_attempt_at=None,
+        )
+        announce(actor, "endpoint.tested", subject=endpoint.url, subject_id=endpoint.pk)
+    target = target_of(endpoint, tenant.pk, now)
+    headers = headers_of(target, f"{tenant.pk}-test-{delivery.pk}", body.encode(), now) | {"webhook-test": "true"}
+    answer = asyncio.run(_post_once(target, body.encode(), headers))
+    acknowledged = answer.status is not None and 200 <= answer.status < 300
+    with transaction.atomic():
+        delivery.state = Delivery.State.DELIVERED if acknowledged else Delivery.State.STOPPED
+        delivery.attempts_made = 1
+        delivery.finished_at = timezone.now()
+        delivery.save(update_fields=["state", "attempts_made", "finished_at"])
+        Attempt.objects.create(
+            delivery=delivery, at=now, latency_ms=answer.latency_ms, status=answer.status, reason=answer.reason,
+            request_headers=dict(answer.request_headers), response_headers=dict(answer.headers),
+            response_body=answer.body,
+        )  # fmt: skip
+    return delivery
+
+
+async def _post_once(target: Target, body: bytes, headers: dict[str, str]) -> Answer:
+    async with Sender() as sender:
+        return await sender.post(target.url, body, headers, target.credentials)
+
+
+def prune_deleted(*, batch: int = 1000) -> int:
+    """Removes deliveries of deleted endpoints, then the endpoints; at most `batch`, so call it again."""
+    ids = list(
+        Delivery.objects.filter(endpoint__deleted_at__isnull=False).order_by("id").values_list("id", flat=True)[:batch]
+    )
+    if ids:
+        Delivery.objects.filter(pk__in=ids).delete()
+        return len(ids)
+    Endpoint.objects.filter(deleted_at__isnull=False).delete()
+    return 0

@@ -1,0 +1,80 @@
+"""Background work of this room: deliveries and forgetting. `BEAT` is its share of the scheduler's table."""
+
+import asyncio
+from typing import Any
+
+import redis
+import structlog
+from celery import Task, shared_task
+from celery.signals import worker_shutting_down
+from django.conf import settings
+from django.utils import timezone
+
+from events import courier, deliveries, log
+from events.wake import courier_channel
+from tenants.models import Tenant
+from tenants.schemas import in_schema
+from tenants.tasks import tenant_task
+
+COURIERS = 1  # at work at the same time, counted by their listening; more is harmless
+BUDGET_SECONDS = 120.0
+PRUNE_ROUNDS = 200  # batches of one tenant in one run; the next run goes on
+
+BEAT: dict[str, dict[str, Any]] = {
+    # Whatever wake was lost: a courier comes within two seconds and finds what is due.
+    "events-deliver": {"task": "events.tasks.deliver", "schedule": 2.0, "options": {"expires": 2}},
+    "events-prune": {"task": "events.tasks.prune", "schedule": 3600.0, "options": {"expires": 3600}},
+}
+
+_log = structlog.get_logger(__name__)
+
+
+def _redis() -> "redis.Redis":
+    return redis.Redis.from_url(settings.REDIS_LOCATION, socket_timeout=1, socket_connect_timeout=1)
+
+
+@shared_task(bind=True, acks_late=False)
+def deliver(self: "Task[Any, Any]") -> None:
+    """Carries due deliveries, unless enough couriers are at it. Not acknowledged late: the next sweep replaces it."""
+    channel = courier_channel()
+    with _redis() as client:
+        listening = dict(client.pubsub_numsub(channel))
+    if listening.get(channel.encode(), 0) >= COURIERS:
+        return
+    asyncio.run(
+        courier.work(
+            budget_seconds=BUDGET_SECONDS,
+            worker=str(self.request.hostname or ""),
+            hand_over=lambda: deliver.apply_async(countdown=0),
+        )
+    )
+
+
+@worker_shutting_down.connect
+def _stop_couriers(sender: str, **_: Any) -> None:
+    """The couriers of this worker leave at once, so that it need not wait for their time to be up."""
+    try:
+        with _redis() as client:
+            client.publish(courier_channel(), courier.STOP + str(sender).encode())
+    except (redis.RedisError, OSError) as error:
+        _log.warning("couriers not told to stop", error=type(error).__name__)
+
+
+@shared_task
+def prune() -> None:
+    """Old events go, tenant by tenant, each in a task of its own."""
+    with in_schema("public"):
+        schemas = list(Tenant.objects.exclude(schema_name="public").values_list("schema_name", flat=True))
+    for schema in schemas:
+        prune_tenant.delay(schema)
+
+
+@tenant_task()
+def prune_tenant() -> None:
+    before = timezone.now() - log.KEPT_FOR
+    for _ in range(PRUNE_ROUNDS):
+        if not log.prune(before=before):
+            break
+    for _ in range(PRUNE_ROUNDS):
+        if not deliveries.prune_deleted():
+            break

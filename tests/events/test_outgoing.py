@@ -1,0 +1,243 @@
+"""Outgoing HTTP against a real receiver: what goes out, what comes back, and where it may not go."""
+
+import asyncio
+import hashlib
+import re
+import socket
+import time
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from aiohttp import web
+from pytest_django import Settings
+
+from events import outgoing
+from events.outgoing import Answer, Credentials, RefusedUrlError, Sender, check_destination, check_url
+from tests.events.receiver import receiver
+
+LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
+
+
+def post(url: str, body: bytes = b"{}", credentials: Credentials | None = None, times: int = 1) -> Answer:
+    async def run() -> Answer:
+        async with Sender() as sender:
+            for _ in range(times):
+                answer = await sender.post(url, body, {"webhook-id": "1"}, credentials or Credentials())
+            return answer
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def loopback(settings: Settings) -> None:
+    settings.WEBHOOK_ALLOWED_NETWORKS = LOOPBACK
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("ftp://example.com/", "url_scheme"),
+        ("file:///etc/passwd", "url_scheme"),
+        ("example.com/hook", "url_scheme"),
+        ("", "url_scheme"),
+        ("javascript:alert(1)", "url_scheme"),
+        ("http://", "url_malformed"),
+        ("http:///path", "url_malformed"),
+        ("http://example.com:99999/", "url_malformed"),
+        ("http://example.com:0/", "url_malformed"),
+        ("http://exa mple.com/", "url_malformed"),
+        ("http://example.com\\@127.0.0.1/", "url_malformed"),
+        ("http://example.com/\r\nHost: x", "url_malformed"),
+        ("http://[::1/", "url_malformed"),
+        ("http://user:secret@example.com/", "url_userinfo"),
+        ("http://user@example.com/", "url_userinfo"),
+        ("https://example.com/" + "x" * 2000, "url_too_long"),
+    ],
+)
+def test_url_is_refused_for_its_text(url: str, code: str) -> None:
+    with pytest.raises(RefusedUrlError) as refused:
+        check_url(url)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/",
+        "http://127.1/",
+        "http://2130706433/",
+        "http://0x7f.1/",
+        "http://localhost/",
+        "http://[::1]:8000/",
+        "http://[::ffff:10.0.0.1]/",
+        "http://169.254.169.254/latest/meta-data",
+        "https://10.0.0.5/",
+        "http://0/",
+    ],
+)
+def test_inner_destination_is_refused_before_and_at_the_attempt(url: str) -> None:
+    with pytest.raises(RefusedUrlError) as refused:
+        check_destination(url)
+    assert refused.value.code == "url_inner_address"
+    answer = post(url)
+    assert answer.status is None
+    assert "inner address" in answer.reason or "Not sent" in answer.reason or "name has no address" in answer.reason
+
+
+def test_name_is_refused_when_one_of_its_addresses_is_inner(monkeypatch: pytest.MonkeyPatch) -> None:
+    def two_faced(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", port)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two_faced)
+    assert post("http://crm.example/").reason == (
+        "crm.example (127.0.0.1) is an inner address, which may not be called from here."
+    )
+
+
+def test_each_attempt_checks_the_name_again(monkeypatch: pytest.MonkeyPatch, loopback: None) -> None:
+    """A name that first leads to an allowed address and later to an inner one, on a connection that was kept."""
+    monkeypatch.setattr(outgoing, "_MEMO_SECONDS", 0.0)
+    led_to: list[str] = []
+    with receiver() as there:
+
+        def rebinding(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+            led_to.append("127.0.0.1" if len(led_to) < 2 else "10.0.0.1")
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (led_to[-1], port))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+        first = post(f"http://rebind.example:{there.port}/")
+        second = post(f"http://rebind.example:{there.port}/")
+    assert (first.status, second.status) == (200, None)
+    assert second.reason == "rebind.example (10.0.0.1) is an inner address, which may not be called from here."
+    assert len(there.got) == 1
+
+
+def test_request_arrives_as_given_and_inner_answers_are_not_shown(loopback: None) -> None:
+    with receiver() as there:
+        answer = post(there.url, b'{"a":"\xc3\xbc"}')
+    (got,) = there.got
+    assert (got.path, got.body) == ("/hook?x=1", b'{"a":"\xc3\xbc"}')
+    assert got.headers["webhook-id"] == "1"
+    assert (answer.status, answer.reason, answer.body, answer.headers) == (200, "200 OK", "", {})
+
+
+def test_public_answer_is_kept_to_a_kilobyte(loopback: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outgoing, "is_public", lambda _address: True)
+
+    async def long(_request: web.Request, _body: bytes) -> web.Response:
+        return web.Response(body=b"\x00\xff" + b"x" * 100_000, headers={"X-Said": "hello"}, status=500)
+
+    with receiver(long) as there:
+        answer = post(there.url)
+    assert answer.status == 500
+    assert answer.body == "\N{REPLACEMENT CHARACTER}" * 2 + "x" * 1022
+    assert answer.headers["X-Said"] == "hello"
+
+
+def test_redirect_is_not_followed(loopback: None) -> None:
+    async def redirect(request: web.Request, _body: bytes) -> web.Response:
+        return web.Response(status=307, headers={"Location": "/elsewhere"})
+
+    with receiver(redirect) as there:
+        answer = post(there.url)
+    assert (answer.status, [got.path for got in there.got]) == (307, ["/hook?x=1"])
+
+
+def test_environment_proxy_is_not_used(loopback: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1/")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1/")
+    with receiver() as there:
+        assert post(there.url).status == 200
+
+
+def test_basic_and_bearer(loopback: None) -> None:
+    with receiver() as there:
+        basic = post(there.url, credentials=Credentials("basic", "anna", "pässword"))
+        bearer = post(there.url, credentials=Credentials("bearer", token="tok-3f9a"))
+        plain = post(there.url)
+    assert [got.headers.get("authorization") for got in there.got] == [
+        "Basic YW5uYTpww6Rzc3dvcmQ=", "Bearer tok-3f9a", None,
+    ]  # fmt: skip
+    assert basic.request_headers["Authorization"] == "Basic ••••"
+    assert bearer.request_headers["Authorization"] == "Bearer ••••"
+    assert "Authorization" not in plain.request_headers
+
+
+@pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
+@pytest.mark.parametrize("qop", ["auth", ""])
+def test_digest_challenge_is_part_of_the_attempt(loopback: None, algorithm: str, qop: str) -> None:
+    hashed = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}[algorithm]
+
+    def h(text: str) -> str:
+        return hashed(text.encode()).hexdigest()
+
+    async def challenge(request: web.Request, _body: bytes) -> web.Response:
+        sent = dict(re.findall(r'(\w+)="?([^",]+)"?', request.headers.get("Authorization", "")))
+        if not sent:
+            offer = f'Digest realm="crm", nonce="n1", algorithm={algorithm}' + (f', qop="{qop}"' if qop else "")
+            return web.Response(status=401, headers={"WWW-Authenticate": offer})
+        middle = f"n1:{sent['nc']}:{sent['cnonce']}:auth" if qop else "n1"
+        expected = h(f"{h('anna:crm:secret1')}:{middle}:{h('POST:/hook?x=1')}")
+        return web.Response(status=200 if sent["response"] == expected else 403)
+
+    with receiver(challenge) as there:
+        answer = post(there.url, b'{"a":1}', Credentials("digest", "anna", "secret1"))
+        wrong = post(there.url, b'{"a":1}', Credentials("digest", "anna", "secret2"))
+    assert (answer.status, wrong.status) == (200, 403)
+    assert [got.body for got in there.got] == [b'{"a":1}'] * 4
+    assert answer.request_headers["Authorization"] == "Digest ••••"
+
+
+def test_slow_answer_is_cut_off(loopback: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outgoing, "ATTEMPT_SECONDS", 0.2)
+
+    async def slow(_request: web.Request, _body: bytes) -> web.Response:
+        await asyncio.sleep(1)
+        return web.Response()
+
+    with receiver(slow) as there:
+        started = time.perf_counter()
+        answer = post(there.url)
+        assert time.perf_counter() - started < 0.9
+    assert (answer.status, answer.reason) == (None, "No answer within 0.2 s")
+
+
+def test_nobody_there(loopback: None) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        answer = post(f"http://127.0.0.1:{taken.getsockname()[1]}/")
+    assert answer.status is None
+    assert answer.reason.startswith("No connection: ")
+
+
+def test_no_http_is_a_failure_in_words(loopback: None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def talk() -> None:
+            peer, _ = server.accept()
+            peer.recv(65536)
+            peer.sendall(b"SSH-2.0-OpenSSH\r\n\r\n")
+            peer.close()
+
+        import threading
+
+        threading.Thread(target=talk, daemon=True).start()
+        answer = post(f"http://127.0.0.1:{server.getsockname()[1]}/")
+    assert (answer.status, answer.reason) == (None, "The answer is not HTTP")
+
+
+def test_connection_is_kept_between_attempts(loopback: None) -> None:
+    peers: set[Any] = set()
+
+    async def note(request: web.Request, _body: bytes) -> web.Response:
+        assert request.transport is not None
+        peers.add(request.transport.get_extra_info("peername"))
+        return web.Response(text="ok")
+
+    with receiver(note) as there:
+        assert post(there.url, times=5).status == 200
+    assert (len(there.got), len(peers)) == (5, 1)

@@ -16,7 +16,7 @@ from tenants.changes import Actor, announce
 # What settled things are kept for, so that one can see what was done with them.
 KEPT_AFTER_SETTLING = timedelta(days=30)
 _PRUNED_AT_ONCE = 5_000
-_MESSAGE_MAX = 500
+MESSAGE_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def keep(switch_id: int, rejects: Sequence[Reject]) -> None:
                 session_id=reject.session_id,
                 event_id=reject.event_id,
                 code=reject.refusal.code,
-                message=reject.refusal.message[:_MESSAGE_MAX],
+                message=reject.refusal.message[:MESSAGE_MAX],
                 raw=reject.raw,
                 digest=hashlib.sha256(reject.raw).hexdigest(),
             )

@@ -88,10 +88,11 @@ def _cut(value: Any, depth: int) -> Any:
 
 
 def _lines(raw: bytes) -> list[Document]:
-    return [_document(line) for line in raw.split(b"\n") if line.strip()]
+    return [document(line) for line in raw.split(b"\n") if line.strip()]
 
 
-def _document(line: bytes) -> Document:
+def document(line: bytes) -> Document:
+    """The bytes as one document, readable or not."""
     try:
         return Document(line, parse(line))
     except UnreadableError as error:

@@ -1,9 +1,14 @@
 """Calls in progress as the events that tell them, and the call detail records they become."""
 
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils import timezone
+
+
+NAMES = ("caller_display_name", "callee_display_name", "final_display_name")  # what a search by words looks in
 
 
 class Direction(models.TextChoices):
@@ -115,6 +120,16 @@ class CDR(models.Model):
                 name="cdr_by_callee",
                 opclasses=["varchar_pattern_ops", "timestamptz_ops", "int8_ops"],
             ),
+            # One for each filter of the list, so that a rare value is found without walking the whole ledger.
+            models.Index(fields=["direction", "-start_time", "-id"], name="cdr_by_direction"),
+            models.Index(fields=["status", "-start_time", "-id"], name="cdr_by_status"),
+            models.Index(fields=["end_reason", "-start_time", "-id"], name="cdr_by_end_reason"),
+            models.Index(fields=["trunk_name", "-start_time", "-id"], condition=~Q(trunk_name=""), name="cdr_by_trunk"),
+            models.Index(fields=["did", "-start_time", "-id"], condition=~Q(did=""), name="cdr_by_did"),
+            models.Index(fields=["-start_time", "-id"], condition=Q(recorded=True), name="cdr_recorded"),
+            models.Index(fields=["talk_duration"], name="cdr_by_talk"),
+            GinIndex(fields=["extensions"], opclasses=["jsonb_path_ops"], name="cdr_by_extension"),
+            GinIndex(SearchVector(*NAMES, config="simple"), name="cdr_by_name"),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,188 @@
+"""Reading CDRs: who may see which, narrowed by filters, page by page on (start time, id)."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib.postgres.search import SearchQuery, SearchVector
+from django.db.models import CharField, Lookup, Q, QuerySet
+
+from accounts.callers import ApiError
+from accounts.models import Extension, User
+from accounts.rest import decode_cursor, encode_cursor
+from accounts.roles import Permission
+from cdr.forms import CDRFilters, number_in
+from cdr.models import CDR, NAMES, LiveSession
+
+MANY = 50  # so many new calls are counted, then it says "50+"
+SEARCH_WORDS = 6
+
+
+@CharField.register_lookup
+class Like(Lookup[str]):
+    """SQL's LIKE with a pattern of our own making."""
+
+    lookup_name = "like"
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        left, left_params = self.process_lhs(compiler, connection)
+        right, right_params = self.process_rhs(compiler, connection)
+        return f"{left} LIKE {right}", (*left_params, *right_params)
+
+
+def sees_all(may: Callable[[Permission], bool]) -> bool:
+    return may(Permission.CDR_VIEW) or may(Permission.CDR_FULL)
+
+
+def visible_calls(person: Any, may: Callable[[Permission], bool]) -> "QuerySet[CDR]":
+    """All calls of the tenant, or only those in which the person's own extension took part, or none."""
+    if sees_all(may):
+        return CDR.objects.all()
+    if not may(Permission.OWN_CALLS) or not isinstance(person, User):
+        return CDR.objects.none()
+    number = Extension.objects.filter(user_id=person.pk).values_list("number", flat=True).first()
+    return CDR.objects.filter(extensions__contains=[number]) if number else CDR.objects.none()
+
+
+def narrowed(calls: "QuerySet[CDR]", filters: CDRFilters) -> "QuerySet[CDR]":
+    """The calls that fit every filter. Each has an index of its own; the planner takes the rarest."""
+    plain: dict[str, Any] = {
+        "start_time__gte": filters.since,
+        "start_time__lt": filters.until,
+        "direction": filters.direction or None,
+        "status": filters.status or None,
+        "trunk_name": filters.trunk or None,
+        "session_id": filters.session_id or None,
+        "talk_duration__gte": filters.min_talk,
+        "talk_duration__lte": filters.max_talk,
+        "recorded": filters.recorded,
+    }
+    calls = calls.filter(**{name: value for name, value in plain.items() if value is not None})
+    if filters.end_reason:
+        calls = calls.filter(end_reason="" if filters.end_reason == "None" else filters.end_reason)
+    if filters.extension:
+        calls = calls.filter(extensions__contains=[filters.extension])
+    for name in ("caller", "callee", "did"):
+        if number := getattr(filters, name):
+            calls = calls.filter(_number(name, number))
+    if filters.number:
+        calls = calls.filter(_number("caller", filters.number) | _number("callee", filters.number))
+    return _search(calls, filters.search) if filters.search else calls
+
+
+def _number(field: str, number: str) -> Q:
+    if "*" not in number:
+        return Q(**{field: number})
+    if number.strip("*") == "":
+        return ~Q(**{field: ""})
+    return Q(**{f"{field}__like": _escaped(number).replace("*", "%")})
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _search(calls: "QuerySet[CDR]", text: str) -> "QuerySet[CDR]":
+    """A session id, the beginning of a number, or the beginnings of words of a name."""
+    beginning = f"{number_in(text).rstrip('*')}*"
+    found = Q(session_id=text.strip()) | _number("caller", beginning) | _number("callee", beginning)
+    words = "".join(character if character.isalnum() else " " for character in text).split()[:SEARCH_WORDS]
+    if words:
+        query = SearchQuery(" & ".join(f"{word}:*" for word in words), search_type="raw", config="simple")
+        calls = calls.alias(names=SearchVector(*NAMES, config="simple"))
+        found |= Q(names=query)
+    return calls.filter(found)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One page. `newer` and `older` are the cursors of its ends, None where the list ends."""
+
+    rows: list[CDR]
+    newer: str | None
+    older: str | None
+
+
+def key_of(call: CDR) -> str:
+    return encode_cursor(call.start_time.isoformat(), call.pk)
+
+
+def _key(cursor: str) -> tuple[datetime, int]:
+    at, pk = decode_cursor(cursor, 2)
+    try:
+        moment = datetime.fromisoformat(at)
+    except (TypeError, ValueError) as error:
+        raise ApiError("bad_cursor", "This cursor is not one that a list gave.") from error
+    if not isinstance(pk, int) or isinstance(pk, bool) or not 0 <= pk < 2**63 or moment.tzinfo is None:
+        raise ApiError("bad_cursor", "This cursor is not one that a list gave.")
+    return moment, pk
+
+
+def before(calls: "QuerySet[CDR]", cursor: str) -> "QuerySet[CDR]":
+    """Calls that started before the one of the cursor. The first condition is what the index can use."""
+    moment, pk = _key(cursor)
+    return calls.filter(start_time__lte=moment).filter(Q(start_time__lt=moment) | Q(pk__lt=pk))
+
+
+def after(calls: "QuerySet[CDR]", cursor: str) -> "QuerySet[CDR]":
+    moment, pk = _key(cursor)
+    return calls.filter(start_time__gte=moment).filter(Q(start_time__gt=moment) | Q(pk__gt=pk))
+
+
+def page_of(calls: "QuerySet[CDR]", *, limit: int, older_than: str = "", newer_than: str = "") -> Slice:
+    """Newest first. Near the beginning of the list a page of newer calls is the first page, so that it is full."""
+    if newer_than:
+        found = list(after(calls, newer_than).order_by("start_time", "pk")[: limit + 1])
+        if len(found) > limit:
+            rows = found[:limit][::-1]
+            return Slice(rows, key_of(rows[0]), key_of(rows[-1]))
+        return page_of(calls, limit=limit)
+    span = before(calls, older_than) if older_than else calls
+    found = list(span.order_by("-start_time", "-pk")[: limit + 1])
+    rows = found[:limit]
+    newer = key_of(rows[0]) if rows and older_than else None
+    return Slice(rows, newer, key_of(rows[-1]) if len(found) > limit else None)
+
+
+def list_of(calls: "QuerySet[CDR]", *, limit: int, cursor: str, ascending: bool) -> tuple[list[CDR], str | None]:
+    """The REST list: rows and the cursor of what follows."""
+    if ascending:
+        span = after(calls, cursor) if cursor else calls
+        found = list(span.order_by("start_time", "pk")[: limit + 1])
+    else:
+        span = before(calls, cursor) if cursor else calls
+        found = list(span.order_by("-start_time", "-pk")[: limit + 1])
+    return found[:limit], key_of(found[limit - 1]) if len(found) > limit else None
+
+
+def estimate(calls: "QuerySet[CDR]") -> int:
+    """About how many, by the planner's statistics: nothing is read."""
+    if calls.query.is_empty():
+        return 0
+    (plan,) = json.loads(calls.order_by().explain(format="json"))
+    return int(plan["Plan"]["Plan Rows"])
+
+
+def last_id() -> int:
+    """Where the ledger stands: calls written later have a greater id, whenever they started."""
+    return CDR.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+def count_since(calls: "QuerySet[CDR]", since: int) -> int:
+    """How many calls were written since, at most one more than MANY."""
+    return len(calls.filter(pk__gt=since).order_by("pk").values_list("pk")[: MANY + 1])
+
+
+def neighbours(calls: "QuerySet[CDR]", call: CDR) -> tuple[str | None, str | None]:
+    """The session ids of the next newer and the next older call."""
+    cursor = key_of(call)
+    newer = after(calls, cursor).order_by("start_time", "pk").values_list("session_id", flat=True).first()
+    older = before(calls, cursor).order_by("-start_time", "-pk").values_list("session_id", flat=True).first()
+    return newer, older
+
+
+def calls_in_progress(most: int) -> int:
+    rows = LiveSession.objects.filter(ended_time=None).order_by("-start_time", "session_id")
+    return len(rows.values_list("pk")[:most])

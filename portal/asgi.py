@@ -8,6 +8,10 @@ from django.core.asgi import get_asgi_application
 
 django_application = get_asgi_application()
 
+from portal.checks import refuse_if_unsafe
+
+refuse_if_unsafe()
+
 from channels.routing import ProtocolTypeRouter, URLRouter
 
 from events.routing import websocket_urlpatterns

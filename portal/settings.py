@@ -34,22 +34,40 @@ def _number(name: str, default: int, *, low: int = 0, high: int = 2**31) -> int:
     return int(value)
 
 
+def _secret(name: str, file: Path, default: str) -> str:
+    """From the environment, else from the file when there is one, else the default."""
+    if given := _text(name):
+        return given
+    try:
+        return file.read_text().strip() or default
+    except FileNotFoundError:
+        return default
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name} cannot be read from {file}: {error.strerror}.") from error
+
+
 def _list(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in _text(name, default).split(",") if part.strip()]
 
 
 # --- What kind of installation this is -------------------------------------------------------------------
 VOXLEDGER_ENV = _text("VOXLEDGER_ENV", "demo")
+if VOXLEDGER_ENV not in {"demo", "production"}:
+    raise ImproperlyConfigured(f"VOXLEDGER_ENV must be demo or production, not {VOXLEDGER_ENV!r}.")
 PRODUCTION = VOXLEDGER_ENV == "production"
 DEBUG = _flag("DEBUG", default=False)
+VAR_DIR = Path(_text("VAR_DIR", str(BASE_DIR / "var"))).absolute()
+# Signs sessions and encrypts what is secret. `manage.py up` makes the file on its first run, outside production.
+SECRET_KEY_FILE = Path(_text("SECRET_KEY_FILE", str(VAR_DIR / "secret_key")))
 DEMO_SECRET = "demo-secret-not-for-production"  # noqa: S105
-SECRET_KEY = _text("SECRET_KEY", DEMO_SECRET)
+SECRET_KEY = _secret("SECRET_KEY", SECRET_KEY_FILE, DEMO_SECRET)
 # Encrypts credentials at rest. Several keys, newest first, comma separated; derived from SECRET_KEY when empty.
 ENCRYPTION_KEYS = _list("ENCRYPTION_KEYS")
-VAR_DIR = Path(_text("VAR_DIR", str(BASE_DIR / "var")))
 BIND = _text("BIND", "127.0.0.1")
 PORT = _number("PORT", 8000, low=1, high=65535)
 SIP_PORT = _number("SIP_PORT", 5090, low=1, high=65535)
+WEB_PROCESSES = _number("WEB_PROCESSES", 1, low=1, high=64)
+DEMO = _flag("DEMO", default=not PRODUCTION)  # `manage.py up` makes two demo tenants and runs the simulator
 SIMULATOR_RATE = _number("SIMULATOR_RATE", 12, high=6000)  # demo calls a minute
 
 # --- Hosts. The system host serves the public schema; a tenant's host is <name>.<TENANT_HOST_SUFFIX> ---
@@ -147,7 +165,7 @@ def _database(url: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "ENGINE": "django_tenants.postgresql_backend",
         "CONN_MAX_AGE": 0,
-        "CONN_HEALTH_CHECKS": False,
+        "CONN_HEALTH_CHECKS": True,  # the pool hands out no connection that a restart of the server has ended
         "OPTIONS": options,
         "TEST": {"NAME": _text("TEST_DATABASE_NAME") or None},
     }
@@ -206,6 +224,11 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "portal.celery.Scheduler"
+# Threads, not processes: a task mostly waits for the database or for somebody else's server.
+CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_CONCURRENCY = _number("WORKER_CONCURRENCY", 16, low=1, high=1000)
+CELERY_WORKER_SEND_TASK_EVENTS = False
 
 # --- People ------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
@@ -273,7 +296,10 @@ WEBHOOK_ALLOWED_NETWORKS = [ip_network(part, strict=False) for part in _list("WE
 
 # --- REST --------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.callers.TokenAuthentication", "accounts.callers.BrowserAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.callers.TokenAuthentication",
+        "accounts.callers.BrowserAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.callers.Allowed"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["accounts.callers.JSONParser"],

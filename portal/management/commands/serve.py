@@ -1,0 +1,32 @@
+"""The web server: HTTP and WebSocket on BIND and PORT."""
+
+from typing import Any
+
+import uvicorn
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+MESSAGE_BYTES = 64 * 1024
+PING_SECONDS = 25.0
+
+
+class Command(BaseCommand):
+    help = "Serves HTTP and WebSocket on BIND and PORT with WEB_PROCESSES processes."
+
+    def handle(self, *_: Any, **__: Any) -> None:
+        uvicorn.run(
+            "portal.asgi:application",
+            host=settings.BIND,
+            port=settings.PORT,
+            workers=settings.WEB_PROCESSES,
+            lifespan="off",
+            log_config=None,  # ours is in place
+            access_log=False,  # portal.request writes a line with the tenant
+            server_header=False,
+            proxy_headers=False,  # accounts.lockout reads them, from TRUSTED_PROXIES only
+            ws_max_size=MESSAGE_BYTES,
+            ws_ping_interval=PING_SECONDS,
+            ws_ping_timeout=PING_SECONDS,
+            ws_per_message_deflate=False,  # costs more than it saves on small messages
+            timeout_graceful_shutdown=5,
+        )

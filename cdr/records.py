@@ -75,7 +75,7 @@ class Record:
 def record_of(session: Session, *, sip_domain: str = "", rates: Sequence[Rate] = ()) -> Record:
     """The record of an ended session. `sip_domain` is the tenant's primary one."""
     started = session.started
-    ended = session.ended_time or max(_times(session))
+    ended = max(started.at, session.ended_time or max(_times(session)))
     legs = list(session.legs.values())
     targets = [_target_of(leg, session, ended, rates) for leg in legs]
     answered = session.answered_time

@@ -1,10 +1,10 @@
 """Calls as a switch tells them, and the Switch API as a switch uses it."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
 import pytest
 from django.db import connection
 from django.http import HttpResponse
@@ -63,7 +63,7 @@ def send(system_client: Client, http_switch: Switch) -> Callable[[list[Any]], li
 
     def send_events(events: list[Any]) -> list[dict[str, Any]]:
         answer = system_client.post(
-            EVENTS, orjson.dumps({"events": events}), content_type="application/json", headers=BEARER
+            EVENTS, json.dumps({"events": events}), content_type="application/json", headers=BEARER
         )
         assert answer.status_code == 200, answer.content
         return list(answer.json()["results"])

@@ -126,9 +126,14 @@ class Supervisor:
             if time.monotonic() >= due:
                 chore()
                 due = time.monotonic() + every
-            starts = [running.start_at for running in self._all.values() if running.start_at is not None]
-            self._listen(max(0.0, min([due, *starts]) - time.monotonic()))
-            self._look_after()
+            self.look(due - time.monotonic())
+
+    def look(self, seconds: float) -> None:
+        """Listens for so long at most, then buries the dead and starts what is due."""
+        starts = [running.start_at for running in self._all.values() if running.start_at is not None]
+        until = min([time.monotonic() + seconds, *starts])
+        self._listen(max(0.0, until - time.monotonic()))
+        self._look_after()
 
     def stop(self) -> None:
         """Highest stage first. A second signal meanwhile shortens the wait, never the order."""

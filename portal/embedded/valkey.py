@@ -74,6 +74,9 @@ class Valkey:
     def ready(self) -> bool:
         return self._say(b"PING\r\n").startswith(b"+PONG")
 
+    def has_data(self) -> bool:
+        return (self.state / "appendonlydir").exists()
+
     def set_data_aside(self) -> Path:
         """Moves an append-only file that cannot be read out of the way; it holds wake-ups, the facts are elsewhere."""
         aside = self.state / f"appendonlydir.unreadable-{int(time.time())}"

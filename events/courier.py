@@ -30,6 +30,7 @@ IN_FLIGHT = 16  # attempts at one endpoint at the same time
 IN_FLIGHT_FAILING = 2  # at one that has failed since its last success
 SWEEP_SECONDS = 2.0
 LINGER_SECONDS = 10.0
+STOP_PATIENCE_SECONDS = 3.0
 _DATABASE_THREADS = 4
 _RESOLVER_THREADS = 32  # a name server that does not answer holds a thread for long
 _DATABASE_PAUSE_SECONDS = 1.0
@@ -63,7 +64,11 @@ class Database:
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """In a thread: Django refuses to touch a connection where an event loop runs."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
         self._pool.shutdown(wait=True)
         for wrapper in self._opened:
             wrapper.close()
@@ -119,6 +124,7 @@ class Lane:
         except asyncio.CancelledError:
             for task in flying:
                 task.cancel()
+            await asyncio.gather(*flying, return_exceptions=True)
             raise
 
     async def _turn(self, finished: list[Tried], busy: int) -> Turn:
@@ -186,14 +192,18 @@ class Courier:
         return 0.0 if self._lanes else time.monotonic() - self._last_work
 
     async def finish(self, patience_seconds: float) -> None:
-        """Takes nothing more and waits for what is in flight; what is cut off is retried when its lease ends."""
+        """Takes nothing more and waits for what is in flight."""
         self.takes_more = False
         tasks = [task for _, task in self._lanes.values()]
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=patience_seconds)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await asyncio.wait(tasks, timeout=patience_seconds)
+
+    async def abandon(self) -> None:
+        """Cuts off what still flies; it is retried when its lease ends."""
+        tasks = [task for _, task in self._lanes.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _active_tenants(only: str) -> list[tuple[int, str]]:
@@ -217,12 +227,15 @@ async def work(
     try:
         async with Sender() as sender:
             courier = Courier(sender, database)
-            stopped = await _listen_and_sweep(courier, budget_seconds, linger_seconds, worker)
-            if not stopped and courier.idle_seconds == 0.0:
-                hand_over()
-            await courier.finish(3.0 if stopped else ATTEMPT_SECONDS + 5)
+            try:
+                stopped = await _listen_and_sweep(courier, budget_seconds, linger_seconds, worker)
+                if not stopped and courier.idle_seconds == 0.0:
+                    hand_over()
+                await courier.finish(STOP_PATIENCE_SECONDS if stopped else ATTEMPT_SECONDS + 5)
+            finally:
+                await courier.abandon()
     finally:
-        database.close()
+        await database.close()
 
 
 async def _listen_and_sweep(courier: Courier, budget_seconds: float, linger_seconds: float, worker: str) -> bool:
@@ -255,9 +268,7 @@ class _wakes:  # noqa: N801 - reads as a verb in `async with`
     """The messages of the wake channel. Without Redis there are none, and the sweep does all."""
 
     def __init__(self) -> None:
-        self._client = redis.asyncio.Redis.from_url(
-            settings.REDIS_LOCATION, socket_connect_timeout=1, socket_keepalive=True
-        )
+        self._client = redis.asyncio.Redis.from_url(settings.REDIS_LOCATION, socket_connect_timeout=1)
         self._channel = self._client.pubsub(ignore_subscribe_messages=True)
 
     async def __aenter__(self) -> "_wakes":

@@ -7,7 +7,7 @@ import pytest
 from events.addresses import may_reach
 
 INNER = [
-    "0.0.0.0",
+    "0.0.0.0",  # noqa: S104
     "10.1.2.3",
     "100.64.0.1",
     "127.0.0.1",

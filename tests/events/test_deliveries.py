@@ -1,0 +1,181 @@
+"""Deliveries: leases, order within a call, what an answer does to them, sending again, tests."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import web
+from django.utils import timezone
+from standardwebhooks.webhooks import Webhook
+
+from accounts.models import AuditEntry
+from events import deliveries
+from events.deliveries import DeliveryError, Leased, Tried, due_endpoints, lease_due, redeliver, send_test, settle
+from events.endpoints import Settings, change_endpoint
+from events.models import Attempt, Delivery, Endpoint
+from events.outgoing import Answer
+from tenants.changes import SYSTEM
+from tenants.models import Tenant
+from tests.events.conftest import write
+from tests.events.receiver import receiver
+
+NOW = timezone.now() + timedelta(minutes=5)
+
+
+def answered(leased: Leased, status: int | None, **more: Any) -> Tried:
+    return Tried(leased, NOW, Answer(status, str(status), 12, request_headers={"a": "b"}, **more))
+
+
+def states() -> list[tuple[int | None, str, int]]:
+    return list(Delivery.objects.order_by("id").values_list("event_id", "state", "attempts_made"))
+
+
+def test_a_lease_is_one_workers_until_it_ends(make_endpoint: Callable[..., Endpoint]) -> None:
+    endpoint = make_endpoint(profile="v22")
+    write("a", "b", "c")
+    assert due_endpoints(NOW) == [endpoint.pk]
+    first = lease_due(endpoint, most=2, now=NOW)
+    second = lease_due(endpoint, most=2, now=NOW)
+    assert [[one.event_id for one in batch] for batch in (first, second)] == [[1, 2], [3]]
+    assert first[0].body == '{"event_type":"call_cdr","session_id":"a","direction":"inbound","event_id":"1"}'
+    assert (lease_due(endpoint, most=2, now=NOW), due_endpoints(NOW)) == ([], [])
+    later = NOW + deliveries.LEASE
+    assert due_endpoints(later) == [endpoint.pk]
+    again = lease_due(endpoint, most=9, now=later)
+    assert [(one.event_id, one.body) for one in again[:2]] == [(one.event_id, one.body) for one in first]
+    # The worker whose lease ran out comes back with a failure: the state is no longer its to change.
+    settle(endpoint.pk, [answered(first[0], 500)], now=later)
+    assert states()[0] == (1, "pending", 0)
+    settle(endpoint.pk, [answered(again[0], 200)], now=later)
+    assert states()[0] == (1, "delivered", 1)
+
+
+def test_the_profile_of_the_first_attempt_stays(make_endpoint: Callable[..., Endpoint]) -> None:
+    endpoint = make_endpoint(profile="v22")
+    write("a")
+    endpoint = change_endpoint(endpoint, Settings(url=endpoint.url, profile="v16"), actor=SYSTEM)
+    assert '"direction":"inbound"' in lease_due(endpoint, most=1, now=NOW)[0].body
+
+
+def test_order_holds_within_a_call(make_endpoint: Callable[..., Endpoint]) -> None:
+    endpoint = make_endpoint()
+    write("a", "a", "b")
+    first = lease_due(endpoint, most=9, now=NOW)
+    assert [one.event_id for one in first] == [1, 3]
+    settle(endpoint.pk, [answered(first[0], 500)], now=NOW)
+    assert lease_due(endpoint, most=9, now=NOW) == []
+    later = NOW + timedelta(seconds=6)
+    (again,) = lease_due(endpoint, most=9, now=later)
+    assert (again.event_id, again.step) == (1, 1)
+    settle(endpoint.pk, [answered(again, 200)], now=later)
+    assert [one.event_id for one in lease_due(endpoint, most=9, now=later)] == [2]
+
+
+def test_ten_failures_exhaust_and_it_can_still_be_sent_again(make_endpoint: Callable[..., Endpoint]) -> None:
+    endpoint = make_endpoint()
+    write("a")
+    now = NOW
+    for _ in range(10):
+        (leased,) = lease_due(endpoint, most=1, now=now)
+        settle(endpoint.pk, [answered(leased, None)], now=now)
+        now += timedelta(hours=30)
+        Endpoint.objects.update(enabled=True)
+    assert states() == [(1, "exhausted", 10)]
+    assert Attempt.objects.count() == 10
+    delivery = redeliver(Delivery.objects.get(), actor=SYSTEM)
+    (leased,) = lease_due(endpoint, most=1, now=now)
+    assert (leased.step, leased.replay, delivery.attempts_made) == (0, True, 10)
+    settle(endpoint.pk, [answered(leased, 204)], now=now)
+    assert states() == [(1, "delivered", 11)]
+    assert AuditEntry.objects.filter(action="delivery.redelivered").count() == 1
+
+
+def test_gone_disables_the_endpoint_and_keeps_what_waits(make_endpoint: Callable[..., Endpoint]) -> None:
+    endpoint, other = make_endpoint(), make_endpoint()
+    write("a", "b")
+    leased = lease_due(endpoint, most=1, now=NOW)
+    settle(endpoint.pk, [answered(leased[0], 410)], now=NOW)
+    endpoint.refresh_from_db()
+    assert (endpoint.enabled, endpoint.disabled_reason) == (
+        False, "The receiver answered 410 Gone: it wants no more events.",
+    )  # fmt: skip
+    assert list(Delivery.objects.filter(endpoint=endpoint).order_by("id").values_list("state", flat=True)) == [
+        "stopped", "pending",
+    ]  # fmt: skip
+    assert due_endpoints(NOW) == [other.pk]
+    with pytest.raises(DeliveryError) as refused:
+        redeliver(Delivery.objects.filter(endpoint=endpoint).earliest("id"), actor=SYSTEM)
+    assert refused.value.code == "endpoint_disabled"
+    write("c")
+    assert Delivery.objects.filter(endpoint=endpoint).count() == 2
+
+
+def test_attempts_tell_what_happened(make_endpoint: Callable[..., Endpoint]) -> None:
+    endpoint = make_endpoint()
+    write("a")
+    (leased,) = lease_due(endpoint, most=1, now=NOW)
+    settle(endpoint.pk, [answered(leased, 503, headers={"X": "\u2028"}, body='busy "now"\n')], now=NOW)
+    assert list(
+        Attempt.objects.values_list(
+            "delivery__event_id", "at", "latency_ms", "status", "reason", "request_headers", "response_headers",
+            "response_body",
+        )
+    ) == [(1, NOW, 12, 503, "503", {"a": "b"}, {"X": "\u2028"}, "busy \"now\"\n")]  # fmt: skip
+
+
+def test_nothing_but_failures_for_five_days_disables(make_endpoint: Callable[..., Endpoint]) -> None:
+    endpoint = make_endpoint()
+    write(*"abcd")
+    leased = lease_due(endpoint, most=4, now=NOW)
+    settle(endpoint.pk, [answered(leased[0], 500)], now=NOW)
+    endpoint.refresh_from_db()
+    assert endpoint.failing_since == NOW
+    settle(endpoint.pk, [answered(leased[1], 200), answered(leased[2], 500)], now=NOW)
+    endpoint.refresh_from_db()
+    assert endpoint.failing_since is None
+    Endpoint.objects.update(failing_since=NOW - timedelta(days=5, seconds=1))
+    settle(endpoint.pk, [answered(leased[3], 500)], now=NOW)
+    endpoint.refresh_from_db()
+    assert (endpoint.enabled, endpoint.disabled_reason) == (
+        False, "Every attempt has failed for 5 days, the last one with: 500",
+    )  # fmt: skip
+
+
+def test_settling_a_delivery_that_was_pruned_meanwhile(make_endpoint: Callable[..., Endpoint]) -> None:
+    endpoint = make_endpoint()
+    write("a")
+    leased = lease_due(endpoint, most=1, now=NOW)
+    Delivery.objects.all().delete()
+    settle(endpoint.pk, [answered(leased[0], 200)], now=NOW)
+    assert Attempt.objects.count() == 0
+
+
+def test_test_event_is_marked_and_its_outcome_shown(make_endpoint: Callable[..., Endpoint], acme: Tenant) -> None:
+    with receiver() as there:
+        endpoint = make_endpoint(there.url, auth="bearer", token="tok")
+        delivery = send_test(endpoint, acme, actor=SYSTEM)
+    (got,) = there.got
+    assert (delivery.state, delivery.attempts.get().reason) == ("delivered", "200 OK")
+    assert got.headers["webhook-test"] == "true"
+    assert got.headers["webhook-id"] == f"{acme.pk}-test-{delivery.pk}"
+    assert got.headers["authorization"] == "Bearer tok"
+    document = Webhook(endpoint.shown_secret).verify(got.body, got.headers)  # type: ignore[attr-defined]
+    assert document == orjson.loads(got.body)
+    assert (list(document)[-1], document["event_id"], document["tenant_name"]) == ("event_id", "0", "Acme Inc.")
+    assert [target["callee"] for target in document["call_targets"]] == ["5000", "8000", "102", "103"]
+    with pytest.raises(DeliveryError):
+        redeliver(delivery, actor=SYSTEM)
+
+
+def test_failed_test_event_is_not_retried(make_endpoint: Callable[..., Endpoint], acme: Tenant) -> None:
+    async def refuse(_request: web.Request, _body: bytes) -> web.Response:
+        return web.Response(status=500)
+
+    with receiver(refuse) as there:
+        endpoint = make_endpoint(there.url, profile="v22")
+        delivery = send_test(endpoint, acme, actor=SYSTEM)
+    document = orjson.loads(there.got[0].body)
+    assert (document["call_status"], document["did"], document["direction"]) == ("answered", "18800606", "inbound")
+    assert (delivery.state, delivery.attempts.get().status, due_endpoints(NOW)) == ("stopped", 500, [])

@@ -1,0 +1,143 @@
+"""The event log: ids that grow, bytes that stay, a prefix that is forgotten."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from events import log
+from events.log import Draft, Span, append, events_after, prune, span
+from events.models import Delivery, Endpoint, Event
+from tenants.models import Tenant
+from tenants.schemas import in_schema
+from tests.events.conftest import AT, write
+
+
+def test_event_has_id_sequence_and_bytes(acme: Tenant) -> None:
+    write("a", "b", "a")
+    write("a", v22=False)
+    assert list(Event.objects.values_list("id", "session_id", "sequence", "time", "body", "body_v22")) == [
+        (1, "a", 1, AT, '{"event_type":"call_cdr","session_id":"a","direction":"in","event_id":"1"}',
+         '{"event_type":"call_cdr","session_id":"a","direction":"inbound","event_id":"1"}'),
+        (2, "b", 1, AT, '{"event_type":"call_cdr","session_id":"b","direction":"in","event_id":"2"}',
+         '{"event_type":"call_cdr","session_id":"b","direction":"inbound","event_id":"2"}'),
+        (3, "a", 2, AT, '{"event_type":"call_cdr","session_id":"a","direction":"in","event_id":"3"}',
+         '{"event_type":"call_cdr","session_id":"a","direction":"inbound","event_id":"3"}'),
+        (4, "a", 3, AT, '{"event_type":"call_cdr","session_id":"a","direction":"in","event_id":"4"}', ""),
+    ]  # fmt: skip
+
+
+def test_every_script_and_control_character_survives(acme: Tenant) -> None:
+    name = '日本 עברית \t\n " \\ \N{ZERO WIDTH JOINER} \U0001f600 \u0001'
+    with transaction.atomic():
+        (event,) = append([Draft("call_cdr", "tab\there", AT, {"caller": name})])
+    assert Event.objects.get().body == event.body
+    assert Event.objects.get().session_id == "tab\there"
+
+
+def test_outside_a_transaction_nothing_is_written(transactional_acme: Tenant) -> None:
+    with pytest.raises(transaction.TransactionManagementError):
+        append([Draft("call_cdr", "a", AT, {})])
+
+
+def test_rollback_gives_its_ids_back(acme: Tenant) -> None:
+    write("a")
+    with transaction.atomic():
+        append([Draft("call_cdr", "b", AT, {})])
+        transaction.set_rollback(True)
+    assert [event.id for event in write("c")] == [2]
+
+
+def test_deliveries_for_each_endpoint_that_wants_the_type(make_endpoint: Callable[..., Endpoint]) -> None:
+    both = make_endpoint(event_types=("call_cdr", "cdr_updated"), profile="v22")
+    one = make_endpoint()
+    make_endpoint(event_types=("recording_ready",))
+    make_endpoint(enabled=False)
+    write("a")
+    write("b", type="cdr_updated")
+    columns = ("endpoint_id", "event_id", "session_id", "profile", "state")
+    assert list(Delivery.objects.order_by("id").values_list(*columns)) == [
+        (both.pk, 1, "a", "v22", "pending"),
+        (one.pk, 1, "a", "v16", "pending"),
+        (both.pk, 2, "b", "v22", "pending"),
+    ]  # fmt: skip
+
+
+def test_many_events_cost_a_handful_of_statements(
+    make_endpoint: Callable[..., Endpoint], django_assert_num_queries: Callable[..., Any]
+) -> None:
+    make_endpoint()
+    for count in (1, 500):
+        drafts = [Draft("call_cdr", f"{count}-{n}", AT, {}) for n in range(count)]
+        # SAVEPOINT, counter, sequences, COPY, deliveries, RELEASE
+        with django_assert_num_queries(6), transaction.atomic():
+            append(drafts)
+
+
+def test_span_and_gap(acme: Tenant) -> None:
+    assert span() == Span(1, 0)
+    write("a", "b", "c")
+    assert span() == Span(1, 3)
+    Event.objects.filter(id__lte=2).delete()
+    found = span()
+    assert (found, [found.misses_after(since) for since in (0, 1, 2, 3)]) == (Span(3, 3), [True, True, False, False])
+    Event.objects.all().delete()
+    assert (span(), span().misses_after(2), span().misses_after(3)) == (Span(4, 3), True, False)
+
+
+def test_events_after_by_type(acme: Tenant) -> None:
+    write("a", "b")
+    write("a", type="cdr_updated")
+    assert [event.id for event in events_after(1)] == [2, 3]
+    assert [event.id for event in events_after(0, types=["cdr_updated"])] == [3]
+
+
+def test_pruning_takes_a_prefix_with_its_deliveries_in_batches(make_endpoint: Callable[..., Endpoint]) -> None:
+    make_endpoint()
+    write(*"abcde")
+    old = timezone.now() - timedelta(days=31)
+    Event.objects.filter(id__lte=3).update(written_at=old)
+    before = timezone.now() - log.KEPT_FOR
+    assert [prune(before=before, batch=2) for _ in range(3)] == [2, 1, 0]
+    assert list(Event.objects.values_list("id", flat=True)) == [4, 5]
+    assert sorted(Delivery.objects.values_list("event_id", flat=True)) == [4, 5]
+
+
+@pytest.fixture
+def transactional_acme(transactional_db: None, acme: Tenant) -> Tenant:
+    return acme
+
+
+@pytest.mark.django_db(transaction=True)
+def test_reader_who_saw_n_has_seen_all_below(acme: Tenant) -> None:
+    """Writers commit in every order and at every pace; a reader that follows its cursor misses none."""
+    writers, each = 4, 25
+    failures: list[BaseException] = []
+
+    def keep_writing(name: int) -> None:
+        try:
+            with in_schema("acme"):
+                for n in range(each):
+                    with transaction.atomic():
+                        append([Draft("call_cdr", f"{name}-{n}", AT, {})] * (1 + n % 3))
+                        time.sleep(0.001 * ((name + n) % 3))  # a commit that comes late
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=keep_writing, args=(name,)) for name in range(writers)]
+    for thread in threads:
+        thread.start()
+    seen: list[int] = []
+    while any(thread.is_alive() for thread in threads) or span().last > (seen[-1] if seen else 0):
+        seen += events_after(seen[-1] if seen else 0).values_list("id", flat=True)[:7]
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert seen == list(range(1, writers * sum(1 + n % 3 for n in range(each)) + 1))

@@ -1,0 +1,95 @@
+"""Waking readers after the commit, and not minding when Redis is away."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from django.conf import settings as django_settings
+from pytest_django import Settings
+
+from events import tasks, wake
+from events.models import Endpoint
+from tenants.models import Tenant
+from tests.events.conftest import write
+
+
+@pytest.fixture
+def waker(monkeypatch: pytest.MonkeyPatch) -> wake.Waker:
+    """One of its own, so that no client made under other settings is reused."""
+    fresh = wake.Waker()
+    monkeypatch.setattr(wake, "_waker", fresh)
+    return fresh
+
+
+@pytest.fixture
+def listener(waker: wake.Waker) -> Iterator[redis.client.PubSub]:
+    client = redis.Redis.from_url(django_settings.REDIS_LOCATION)
+    client.delete(f"{wake.courier_channel()}:called")
+    heard = client.pubsub(ignore_subscribe_messages=True)
+    heard.subscribe(wake.courier_channel())
+    heard.get_message(timeout=1)
+    yield heard
+    heard.close()
+    client.close()
+
+
+def next_message(heard: redis.client.PubSub, seconds: float = 2.0) -> bytes | None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if message := heard.get_message(timeout=0.1):
+            return bytes(message["data"])
+    return None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_courier_is_woken_after_the_commit(
+    make_endpoint: Callable[..., Endpoint], listener: redis.client.PubSub
+) -> None:
+    make_endpoint()
+    write("a")
+    assert next_message(listener) == b"acme"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_endpoint_no_courier(acme: Tenant, listener: redis.client.PubSub) -> None:
+    write("a")
+    assert next_message(listener, 0.3) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_courier_is_called_once_when_none_listens(
+    make_endpoint: Callable[..., Endpoint], waker: wake.Waker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = redis.Redis.from_url(django_settings.REDIS_LOCATION)
+    client.delete(f"{wake.courier_channel()}:called")
+    client.close()
+    calls: list[dict[str, object]] = []
+    monkeypatch.setattr(tasks.deliver, "apply_async", lambda **options: calls.append(options))
+    make_endpoint()
+    write("a")
+    write("b")
+    end = time.monotonic() + 2
+    while not calls and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert calls == [{"retry": False}]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_absent_redis_neither_fails_nor_slows_the_writer(
+    make_endpoint: Callable[..., Endpoint], waker: wake.Waker, settings: Settings
+) -> None:
+    settings.REDIS_LOCATION = "unix:///nowhere/redis.sock"
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": ["unix:///nowhere/redis.sock"]},
+        }
+    }
+    make_endpoint()
+    write("a")
+    started = time.perf_counter()
+    for n in range(10):
+        write(str(n))
+    assert time.perf_counter() - started < 1.0

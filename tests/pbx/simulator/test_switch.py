@@ -1,0 +1,162 @@
+"""The simulated switch against a portal that goes away, forgets its token and hands out commands."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+from aiohttp import web
+from django.db import connection
+
+from cdr.models import LiveSession
+from pbx.management.commands.simulate import hang_up_lost_calls, new_token
+from pbx.simulator import switch as module
+from pbx.simulator.switch import Portal, Simulator
+from pbx.simulator.world import World, worlds
+from tenants.models import InboundRule, Switch, Tenant, Trunk
+from tenants.switches import switch_of_token
+from tests.pbx.simulator.test_flows import WORLD
+
+
+class FakePortal:
+    """Speaks the Switch API and keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.confirmed: list[str] = []
+        self.refusals: list[int] = []
+        self.tokens = 0
+        self.hosts: set[str] = set()
+
+    async def take(self, request: web.Request) -> web.Response:
+        self.hosts.add(request.headers["Host"])
+        if request.headers["Authorization"] != f"Bearer token-{self.tokens}":
+            return web.json_response({}, status=401)
+        if self.refusals:
+            return web.Response(status=self.refusals.pop(0), text="<html>")
+        body = await request.json()
+        self.events += body["events"]
+        results = [{"id": event["id"], "status": "applied"} for event in body["events"]]
+        return web.json_response({"results": results, "commands": [{"id": "5"}] if "5" not in self.confirmed else []})
+
+    async def commands(self, request: web.Request) -> web.Response:
+        await asyncio.sleep(0.05)
+        return web.json_response({"commands": []})
+
+    async def confirm(self, request: web.Request) -> web.Response:
+        assert await request.json() == {"status": "done"}
+        self.confirmed.append(request.match_info["id"])
+        return web.json_response({})
+
+    async def new_token(self) -> str:
+        self.tokens += 1
+        return f"token-{self.tokens}"
+
+
+@pytest.fixture
+async def portal(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[FakePortal, Portal]]:
+    monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.05)
+    fake = FakePortal()
+    app = web.Application()
+    app.router.add_post("/api/switch/v1/events", fake.take)
+    app.router.add_get("/api/switch/v1/commands", fake.commands)
+    app.router.add_post("/api/switch/v1/commands/{id}", fake.confirm)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    yield fake, Portal(f"http://127.0.0.1:{port}", "portal.test", fake.new_token)
+    await runner.cleanup()
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def one_world() -> Sequence[World]:
+    return [WORLD]
+
+
+async def test_calls_are_told_and_hung_up_when_it_stops(portal: tuple[FakePortal, Portal]) -> None:
+    fake, known = portal
+    simulator = Simulator(known, 6000, one_world, random.Random(1))
+    running = asyncio.create_task(simulator.run())
+    await until(lambda: len(fake.events) > 20)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    started = {event["session_id"] for event in fake.events if event["type"] == "call.started"}
+    ended = {event["session_id"] for event in fake.events if event["type"] in {"call.ended", "session.merged"}}
+    assert started == ended
+    assert len({event["id"] for event in fake.events}) == len(fake.events)
+    assert (fake.confirmed, fake.hosts) == (["5"], {"portal.test"})
+
+
+async def test_nothing_is_lost_while_the_portal_stumbles(portal: tuple[FakePortal, Portal]) -> None:
+    fake, known = portal
+    fake.refusals = [500, 502, 429]
+    known.token = "of a former portal"
+    simulator = Simulator(known, 0, one_world)
+    running = asyncio.create_task(simulator.run())
+    for number in range(5):
+        simulator._say({"type": "x"}, str(number))
+    await until(lambda: len(fake.events) == 5)
+    assert [event["id"] for event in fake.events] == ["0", "1", "2", "3", "4"]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_it_waits_for_a_portal_that_is_not_there(unused_tcp_port: int) -> None:
+    async def token() -> str:
+        return "token"
+
+    simulator = Simulator(Portal(f"http://127.0.0.1:{unused_tcp_port}", "portal.test", token), 6000, one_world)
+    running = asyncio.create_task(simulator.run())
+    await asyncio.sleep(0.5)
+    assert not running.done()
+    assert simulator._waiting
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def test_the_world_is_that_of_simulated_tenants(acme: Tenant, globex: Tenant) -> None:
+    from accounts.models import Extension
+
+    for number in ("101", "102"):
+        Extension.objects.create(number=number, display_name=f"Name {number}")
+    Extension.objects.create(number="103", enabled=False)
+    Trunk.objects.create(name="Acme line", tenant=acme)
+    InboundRule.objects.create(number="12025550110", tenant=acme)
+    connection.set_schema_to_public()
+    assert worlds() == []
+    Tenant.objects.filter(pk__in=[acme.pk, globex.pk]).update(simulated=True)
+    (world,) = worlds()  # globex has nobody to talk to
+    assert (world.domain, world.trunk, list(world.dids)) == ("acme.test", "Acme line", ["12025550110"])
+    assert [(each.number, each.name) for each in world.extensions] == [("101", "Name 101"), ("102", "Name 102")]
+
+
+def test_a_simulator_makes_itself_known(tenants: None) -> None:
+    first = new_token()
+    made = switch_of_token(first)
+    assert made is not None
+    assert (made.name, made.kind) == ("Simulator", Switch.Kind.SIMULATOR)
+    second = new_token()
+    assert (switch_of_token(first), switch_of_token(second)) == (None, made)
+
+
+def test_calls_of_a_simulator_that_was_killed_are_closed(acme: Tenant) -> None:
+    from pbx import intake
+    from tests.pbx.conftest import call
+
+    connection.set_schema_to_public()
+    Tenant.objects.filter(pk=acme.pk).update(simulated=True)
+    new_token()
+    switch = Switch.objects.get()
+    assert {result.status for result in intake.take_documents(switch, call()[:4])} == {"applied"}
+    hang_up_lost_calls()
+    connection.set_schema("acme")
+    closed = LiveSession.objects.get()
+    assert (closed.incomplete, closed.ended_time is None) == (True, False)

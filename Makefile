@@ -1,0 +1,75 @@
+# What a person does with this project. `make` alone lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin/python
+PIP := $(BIN) -m pip --disable-pip-version-check install --quiet --no-compile --require-hashes
+ROOMS := portal pbx recordings cdr events accounts tenants
+WORKERS ?= auto
+
+help: ## List what there is to do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.runtime ## Bring up everything on http://localhost:8000 (PORT, BIND, VAR_DIR, SIMULATOR_RATE)
+	@exec $(BIN) manage.py up
+
+test: $(VENV)/.dev ## Run every test that needs neither a browser nor a real switch
+	@$(BIN) -m pytest -n $(WORKERS) --dist loadgroup --leave-out asterisk --leave-out browser --stop-services $(ARGS)
+
+test-asterisk: $(VENV)/.dev ## Run the tests against a real Asterisk (tests/asterisk/prepare makes one, as root)
+	@$(BIN) -m pytest -m asterisk --require asterisk --stop-services $(ARGS)
+
+test-browser: $(VENV)/.browser ## Run the tests in a real browser (needs Chromium: apt install chromium)
+	@$(BIN) -m pytest -m browser --require browser --stop-services $(ARGS)
+
+lint: $(VENV)/.dev ## Check style and types
+	@$(BIN) -m ruff check .
+	@$(BIN) -m ruff format --check .
+	@$(BIN) -m mypy $(ROOMS)
+
+bench: $(VENV)/.dev ## Measure the way in on this machine
+	@$(BIN) -m tests.services run $(BIN) -m benchmarks.intake $(ARGS)
+
+setup: $(VENV)/.dev ## Make the environment in .venv, and nothing else
+
+lock: .cache/lock/bin/uv ## Pin what requirements*.in ask for, with hashes and without addresses
+	@for name in requirements requirements-dev requirements-browser; do \
+		case $$name in requirements) with= ;; requirements-dev) with="-c requirements.lock" ;; *) with="-c requirements-dev.lock" ;; esac; \
+		$< pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet $$with $$name.in -o $$name.lock || exit 1; \
+	done
+
+.cache/lock/bin/uv: | machine
+	@$(PYTHON) -m venv .cache/lock && .cache/lock/bin/python -m pip --disable-pip-version-check install --quiet uv
+
+# What a bare machine must have, each missing piece as one sentence.
+machine:
+	@command -v git >/dev/null || { echo "git is missing: install it (on Debian: apt install git)." >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python is missing: install Python 3.11 or later (on Debian: apt install python3 python3-venv)." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is too old: Python 3.11 or later is needed; name another by make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "$(PYTHON) has no venv or no pip: install them (on Debian: apt install python3-venv)." >&2; exit 1; }
+
+$(BIN): | machine
+	@echo "Making the environment in $(VENV)"
+	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+
+# Each stamp says that its lock is installed; the bigger one holds the smaller.
+$(VENV)/.runtime: requirements.lock | $(BIN)
+	@test $(VENV)/.dev -nt requirements.lock || { echo "Installing what the portal runs on (half a minute)"; $(PIP) -r requirements.lock; }
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock | $(BIN)
+	@echo "Installing what the portal and its tests run on (a minute)"
+	@$(PIP) -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.browser: requirements-browser.lock $(VENV)/.dev
+	@echo "Installing what the browser tests run on"
+	@$(PIP) -r requirements-browser.lock
+	@touch $@
+
+.PHONY: help run test test-asterisk test-browser lint bench setup lock machine

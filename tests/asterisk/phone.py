@@ -55,6 +55,7 @@ class Phone:
         for task in self._tasks:
             task.cancel()
         self.socket.close()
+        await asyncio.sleep(0)  # only now does asyncio let go of the port
 
     @property
     def contact(self) -> str:

@@ -4,6 +4,7 @@ A message is a block of `Key: value` lines closed by an empty one. A key that co
 Output) holds a list.
 """
 
+import unicodedata
 from collections.abc import Mapping
 
 Message = dict[str, str | list[str]]
@@ -78,18 +79,25 @@ class Parser:
             self._message[key] = [present, value]
 
 
+def plain(value: str) -> str:
+    """Without control characters, which nothing in a call needs and a caller may have put there."""
+    if value.isprintable():
+        return value
+    return "".join(char for char in value if unicodedata.category(char) not in {"Cc", "Cs"})
+
+
 def text(message: Message, key: str) -> str:
     """The (first) value of a key; what Asterisk does not know it calls `<unknown>`, and that is nothing."""
     value = message.get(key, "")
     if isinstance(value, list):
         value = value[0]
-    return "" if value == "<unknown>" else value
+    return "" if value == "<unknown>" else plain(value)
 
 
 def variables(message: Message, key: str = "ChanVariable") -> dict[str, str]:
     """The channel variables that manager.conf's `channelvars` puts on each event of a channel; empty ones left out."""
     values = message.get(key, [])
-    pairs = (pair.partition("=") for pair in (values if isinstance(values, list) else [values]))
+    pairs = (plain(pair).partition("=") for pair in (values if isinstance(values, list) else [values]))
     return {name: value for name, _, value in pairs if value}
 
 

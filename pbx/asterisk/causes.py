@@ -36,11 +36,13 @@ def status_of_cause(cause: str) -> int:
 
 
 def verdict(dial_status: str, status: int) -> tuple[EndReason, int]:
-    """Of a dial that the called side failed: `status` is what its device said, 0 when it said nothing."""
-    if dial_status == "NOANSWER" or status == 408:
-        return EndReason.NONE, 408
-    if dial_status == "CANCEL":
-        return EndReason.NONE, 0
+    """Of a dial that the called side failed: `status` is what its device answered, 0 when it answered nothing."""
     if 300 <= status < 400:
         return EndReason.REDIRECTED, status
-    return EndReason.CALLEE_DISCONNECT, status or (486 if dial_status == "BUSY" else 503)
+    if status == 408 or (dial_status == "NOANSWER" and not status):
+        return EndReason.NONE, 408
+    if status:
+        return EndReason.CALLEE_DISCONNECT, status
+    if dial_status == "CANCEL":
+        return EndReason.NONE, 0
+    return EndReason.CALLEE_DISCONNECT, 486 if dial_status == "BUSY" else 503

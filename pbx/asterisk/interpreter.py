@@ -12,6 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
 
+from cdr.callevent_json import (
+    CALL_ID_MAX,
+    DESTINATION_MAX,
+    DOMAIN_MAX,
+    ID_MAX,
+    NUMBER_MAX,
+    TRUNK_MAX,
+    clean_name,
+)
 from cdr.callevents import (
     CALLER_LEG,
     CallEnded,
@@ -32,7 +41,7 @@ from cdr.callevents import (
     TargetRinging,
 )
 from pbx.asterisk import causes
-from pbx.asterisk.ami import Message, text, variables
+from pbx.asterisk.ami import Message, plain, text, variables
 from pbx.asterisk.names import (
     Trunks,
     domain_of,
@@ -47,7 +56,7 @@ from pbx.asterisk.state import Channel, Service, ServiceKind, Session, Talk, Tar
 WAIT_FOR_CALL_ID = timedelta(milliseconds=500)
 WAIT_FOR_CALLEE = timedelta(seconds=5)
 WAIT_FOR_HANGUPS = timedelta(seconds=2)  # CEL overtakes the hangups that it sums up
-ID_MAX = 128
+FEATURE_MAX = 16
 _UP = "6"
 _SERVICES: Mapping[str, ServiceKind] = {"ivr": "ivr", "queue": "queue"}
 _NUMBER = re.compile(r"[0-9*#+]+")
@@ -70,11 +79,11 @@ class Interpreter:
         self.expects_ari = True  # false while ARI is away: then nobody waits for its Call-ID
         self.clock_offset = timedelta()  # what to add to the switch's clock to get ours
         self._sessions: dict[str, Session] = {}  # by Linkedid
-        self._unstarted: dict[str, Session] = {}
+        self._unstarted: dict[str, Session] = {}  # by Uniqueid of the caller; also some that have ended by now
         self._channels: dict[str, Channel] = {}
         self._merged: dict[str, str] = {}  # Linkedid of an absorbed session: that of the one that goes on
         self._local_diallers: dict[str, str] = {}  # a Local channel without its ;1 or ;2: Uniqueid of who dialled it
-        self._call_ids: dict[str, str] = {}
+        self._call_ids: dict[str, str] = {}  # by Uniqueid, of the channels that ARI has told
         self._now = datetime.min.replace(tzinfo=UTC)  # by the switch's clock, corrected; it never runs back
         self._seen_at = self._now  # by ours
         self._out: list[CallEvent] = []
@@ -91,19 +100,26 @@ class Interpreter:
 
     def ari(self, event: Mapping[str, Any], received_at: datetime) -> list[CallEvent]:
         self._seen_at = max(self._seen_at, received_at)
-        told = event.get("channel")
-        if isinstance(told, Mapping):
-            uniqueid, call_id = str(told.get("id", "")), str(told.get("protocol_id", ""))
-            if event.get("type") == "ChannelDestroyed":
-                self._call_ids.pop(uniqueid, None)
-            elif uniqueid and call_id:
-                self.learn_call_id(uniqueid, call_id)
+        for role in ("channel", "caller", "peer"):
+            told = event.get(role)
+            if isinstance(told, Mapping):
+                self.learn_call_id(str(told.get("id", "")), str(told.get("protocol_id", "")))
+        if event.get("type") == "ChannelDestroyed" and isinstance(gone := event.get("channel"), Mapping):
+            self._call_ids.pop(str(gone.get("id", "")), None)
         return self._flush()
 
     def learn_call_id(self, uniqueid: str, call_id: str) -> None:
-        self._call_ids[uniqueid] = call_id  # ARI may be quicker than AMI
-        if channel := self._channels.get(uniqueid):
-            channel.call_id = call_id
+        call_id = plain(call_id)[:CALL_ID_MAX]
+        if not uniqueid or not call_id:
+            return
+        self._call_ids[uniqueid] = call_id  # ARI may be quicker than AMI, and it may be slower than the whole call
+        if session := self._unstarted.get(uniqueid):
+            session.caller.call_id = call_id
+
+    def lose_ari(self) -> None:
+        """Nobody waits for its Call-IDs until it is back."""
+        self.expects_ari = False
+        self._call_ids.clear()
 
     def tick(self, now: datetime) -> list[CallEvent]:
         """Time passes: what was kept back long enough goes out, and what Asterisk declared over is closed."""
@@ -118,9 +134,11 @@ class Interpreter:
         return {session.session_id for session in self._sessions.values()}
 
     def reconcile(self, channels: Sequence[Message], now: datetime) -> list[CallEvent]:
-        """After a gap: `channels` (CoreShowChannel) are all that live. Adopts what is new and ends what is gone."""
+        """After a gap: `channels` (CoreShowChannel) are all that live. Adopts what is new and ends what is gone.
+
+        What is gone was last known to live when the gap began.
+        """
         self._seen_at = max(self._seen_at, now)
-        self._now = max(self._now, now)
         live = {text(each, "Uniqueid") for each in channels}
         for session in list(self._sessions.values()):
             if live.isdisjoint(session.channels):
@@ -128,6 +146,7 @@ class Interpreter:
                 continue
             for channel in [each for uniqueid, each in session.channels.items() if uniqueid not in live]:
                 self._lose(session, channel)
+        self._now = max(self._now, now)
         for message in sorted(channels, key=_oldest_first):
             if text(message, "Uniqueid") not in self._channels:
                 self._adopt(message)
@@ -158,7 +177,7 @@ class Interpreter:
         caller = session.caller
         trunk = self._trunk_of(caller)
         session.is_started = True
-        self._unstarted.pop(session.linkedid, None)
+        self._unstarted.pop(caller.uniqueid, None)
         self._out.append(
             CallStarted(
                 id=_event_id(session.session_id, "started"),
@@ -168,7 +187,7 @@ class Interpreter:
                 callee=session.callee or Party(caller.exten, PartyKind.SERVICE),
                 call_id=caller.call_id,
                 domain=self._domain_of(caller),
-                did=caller.variables.get("DID", "") if trunk else "",
+                did=(caller.variables.get("DID", "") or session.dialled)[:NUMBER_MAX] if trunk else "",
                 trunk=trunk,
             )
         )
@@ -195,8 +214,8 @@ class Interpreter:
         if channel is None or session is None:
             return None
         channel.variables |= variables(message, f"{prefix}ChanVariable")
-        channel.exten = text(message, f"{prefix}Exten") or channel.exten
-        channel.caller_id = text(message, f"{prefix}CallerIDNum") or channel.caller_id
+        channel.exten = text(message, f"{prefix}Exten")[:NUMBER_MAX] or channel.exten
+        channel.caller_id = text(message, f"{prefix}CallerIDNum")[:NUMBER_MAX] or channel.caller_id
         if channel is session.caller and not session.is_started and not session.waiting:
             session.session_id = _session_id(channel)
         return session, channel
@@ -205,26 +224,26 @@ class Interpreter:
         """The name of the trunk that a channel goes over; empty for an extension's."""
         endpoint = endpoint_of(channel.name)
         if named := self.trunks.name_of(endpoint) or channel.variables.get("TRUNK_NAME", ""):
-            return named
-        return "" if is_extension(endpoint) else endpoint
+            return named[:TRUNK_MAX]
+        return "" if is_extension(endpoint) else endpoint[:TRUNK_MAX]
 
     def _domain_of(self, channel: Channel) -> str:
         """The tenant's SIP domain, as far as the channel tells it."""
         own = "" if self._trunk_of(channel) else domain_of(endpoint_of(channel.name))
-        return channel.variables.get("TENANT_DOMAIN", "") or own
+        return (channel.variables.get("TENANT_DOMAIN", "") or own)[:DOMAIN_MAX]
 
     def _extension(self, channel: Channel) -> Party:
         number = endpoint_of(channel.name).partition("@")[0]
         if not number.isdigit():
             number = channel.caller_id or number
-        return Party(number, PartyKind.EXTENSION, channel.caller_name)
+        return Party(number[:NUMBER_MAX], PartyKind.EXTENSION, channel.caller_name)
 
     def _party_of_caller(self, session: Session) -> Party:
         caller = session.caller
         if not self._trunk_of(caller):
             return self._extension(caller)
-        number = session.caller_number or "anonymous"
-        return Party(number, PartyKind.EXTERNAL, caller.caller_name, caller.variables.get("FROM_DOMAIN", ""))
+        domain = caller.variables.get("FROM_DOMAIN", "")[:DOMAIN_MAX]
+        return Party(session.caller_number or "anonymous", PartyKind.EXTERNAL, caller.caller_name, domain)
 
     def _party_that_dials(self, session: Session, dialler: Channel) -> Party | None:
         """None for the call's own caller."""
@@ -245,9 +264,9 @@ class Interpreter:
             uniqueid=uniqueid,
             name=name,
             linkedid=linkedid,
-            exten=text(message, "Exten"),
-            caller_id=text(message, "CallerIDNum"),
-            caller_name=text(message, "CallerIDName"),
+            exten=text(message, "Exten")[:NUMBER_MAX],
+            caller_id=text(message, "CallerIDNum")[:NUMBER_MAX],
+            caller_name=clean_name(text(message, "CallerIDName")),
             created_at=self._now,
             variables=variables(message),
             call_id=self._call_ids.get(uniqueid, ""),
@@ -264,8 +283,9 @@ class Interpreter:
             seen_since=self._seen_at,
             caller=caller,
             caller_number=caller.caller_id,
+            dialled=caller.exten,
         )
-        self._sessions[caller.linkedid] = self._unstarted[caller.linkedid] = session
+        self._sessions[caller.linkedid] = self._unstarted[caller.uniqueid] = session
         return session
 
     def _told_of_channel(self, message: Message) -> None:
@@ -308,7 +328,6 @@ class Interpreter:
     def _forget(self, session: Session, channel: Channel) -> None:
         session.channels.pop(channel.uniqueid, None)
         self._channels.pop(channel.uniqueid, None)
-        self._call_ids.pop(channel.uniqueid, None)
         if is_local(channel.name):
             self._local_diallers.pop(channel.name[:-2], None)
         if not session.channels:
@@ -365,7 +384,7 @@ class Interpreter:
                 target_id=uniqueid,
                 callee=party,
                 caller=self._party_that_dials(session, dialler),
-                destination=uri_dialled(dial_string) or f"sip:{party.number}@{host}",
+                destination=(uri_dialled(dial_string) or f"sip:{party.number}@{host}")[:DESTINATION_MAX],
                 call_type=CallType.RING_GROUP if dialler.rings_group else CallType.NORMAL,
                 trunk=trunk,
                 outbound_caller_id=self._outbound_caller_id(session, dialler) if trunk else "",
@@ -375,7 +394,8 @@ class Interpreter:
     def _party_dialled(self, dialled: Channel, dialler: Channel, dial_string: str) -> Party:
         if not self._trunk_of(dialled):
             return self._extension(dialled)
-        return Party(number_dialled(dial_string) or dialled.caller_id or dialler.exten, PartyKind.EXTERNAL)
+        number = number_dialled(dial_string) or dialled.caller_id or dialler.exten
+        return Party(number[:NUMBER_MAX], PartyKind.EXTERNAL)
 
     def _outbound_caller_id(self, session: Session, dialler: Channel) -> str:
         """The number shown to the outside, where the dialplan set one."""
@@ -422,7 +442,8 @@ class Interpreter:
         dialler = session.channels.get(target.dialler)
         if target.dial_status in {"CANCEL", ""} and (dialler is None or dialler.hung_up):
             return EndReason.CANCELLED, 487
-        return causes.verdict(target.dial_status, status)
+        # Dial calls a 603 NOANSWER and a 302 CANCEL: what the device itself said is more than that.
+        return causes.verdict(target.dial_status, status if target.channel.hung_up else 0)
 
     def _who_hung_up(self, session: Session, target: Target) -> EndReason:
         if target.by_queue:
@@ -458,20 +479,20 @@ class Interpreter:
         session, channel = known
         match text(message, "UserEvent"):
             case "VoxledgerTarget":
-                self._enter(session, channel, text(message, "Kind"), text(message, "Number"))
+                self._enter(session, channel, text(message, "Kind"), text(message, "Number")[:NUMBER_MAX])
             case "VoxledgerUnknown":
                 session.unknown_number = session.callee is None
-                session.callee = session.callee or Party(text(message, "Number"), PartyKind.EXTENSION)
+                session.callee = session.callee or Party(text(message, "Number")[:NUMBER_MAX], PartyKind.EXTENSION)
             case "VoxledgerFeature":
                 leg = self._leg_of(session, channel)
                 fact = self._fact(session, leg, "feature", self._instant())
-                self._say(session, FeatureDialled(**fact, code=text(message, "Code"), leg=leg))
+                self._say(session, FeatureDialled(**fact, code=text(message, "Code")[:FEATURE_MAX], leg=leg))
 
     def _queue_join(self, message: Message) -> None:
         """A queue that the dialplan did not announce still has a name."""
         if (known := self._known(message)) and not (known[1].service and known[1].service.kind == "queue"):
             session, channel = known
-            number = channel.exten if _NUMBER.fullmatch(channel.exten) else text(message, "Queue")
+            number = channel.exten if _NUMBER.fullmatch(channel.exten) else text(message, "Queue")[:NUMBER_MAX]
             self._enter(session, channel, "queue", number)
 
     def _enter(self, session: Session, channel: Channel, kind: str, number: str) -> None:
@@ -640,14 +661,12 @@ class Interpreter:
         return session.last_failure or (EndReason.NONE, 480)
 
     def _end(self, session: Session, reason: EndReason | None, status: int | None, *, incomplete: bool = False) -> None:
-        if not session.is_started:
-            self._start(session)
         fact = self._fact(session, "lost" if incomplete else "ended")
-        self._out.append(CallEnded(**fact, ended_reason=reason, status_code=status, incomplete=incomplete))
+        self._say(session, CallEnded(**fact, ended_reason=reason, status_code=status, incomplete=incomplete))
+        session.callee = session.callee or Party(session.caller.exten, PartyKind.EXTENSION)
         self._sessions.pop(session.linkedid, None)
         for uniqueid in session.channels:
             self._channels.pop(uniqueid, None)
-            self._call_ids.pop(uniqueid, None)
         self._merged = {goes: stays for goes, stays in self._merged.items() if stays != session.linkedid}
 
     # --- After a gap -------------------------------------------------------------------------------------------

@@ -69,6 +69,7 @@ class Session:
     seen_since: datetime  # by our clock
     caller: Channel
     caller_number: str  # as it called; the dialplan may put an outbound caller id in its place
+    dialled: str
     callee: Party | None = None
     is_started: bool = False
     waiting: list[CallEvent] = field(default_factory=list)  # for the call.started

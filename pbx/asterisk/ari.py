@@ -1,0 +1,97 @@
+"""The REST interface of Asterisk, as far as an observer needs it: what is up, and a stream of events."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import orjson
+
+APPLICATION = "voxledger"
+# Each event of a channel carries its SIP Call-ID, so these are enough to learn it early, and to learn it at all.
+# The rest, which is most of the traffic, AMI tells too.
+EVENTS = ("ChannelStateChange", "ChannelUserevent", "ChannelHangupRequest", "ChannelDestroyed", "Dial")
+EVENT_MAX = 1024 * 1024  # bytes
+ANSWER_MAX = 16 * 1024 * 1024
+TIMEOUT = aiohttp.ClientTimeout(total=10)
+
+
+class AriError(Exception):
+    """ARI cannot be used; the text is a sentence that says why."""
+
+
+class AriRefusedError(AriError):
+    """ARI does not know the user, or not with this password."""
+
+
+class Ari:
+    """One Asterisk's ARI. Use it as an async context manager."""
+
+    def __init__(self, url: str, username: str, password: str) -> None:
+        self.url = url.rstrip("/")
+        self._auth = aiohttp.BasicAuth(username, password)
+        self._username = username
+
+    async def __aenter__(self) -> "Ari":
+        self._session = aiohttp.ClientSession(auth=self._auth, timeout=TIMEOUT)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def channels(self) -> list[dict[str, Any]]:
+        found = await self._call("GET", "/channels")
+        return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """Everything that Asterisk tells about any channel, until it closes the connection.
+
+        The first item is an empty event that says that the stream is open.
+        """
+        query = {"app": APPLICATION, "subscribeAll": "true"}
+        try:
+            async with self._session.ws_connect(
+                f"{self.url}/events", params=query, heartbeat=20, max_msg_size=EVENT_MAX
+            ) as socket:
+                allowed = [{"type": kind} for kind in EVENTS]
+                await self._call("PUT", f"/applications/{APPLICATION}/eventFilter", {"allowed": allowed})
+                yield {}
+                async for message in socket:
+                    if message.type is aiohttp.WSMsgType.TEXT:
+                        yield _event(message.data)
+        except aiohttp.WSServerHandshakeError as error:
+            raise self._refusal(error.status) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise AriError(f"ARI at {self.url} does not answer: {_reason(error)}.") from error
+
+    async def _call(self, method: str, path: str, body: object = None) -> Any:
+        try:
+            async with self._session.request(method, f"{self.url}{path}", json=body) as answer:
+                if answer.status >= 300:
+                    raise self._refusal(answer.status)
+                content = b""
+                async for part in answer.content.iter_chunked(65536):
+                    content += part
+                    if len(content) > ANSWER_MAX:
+                        raise AriError(f"ARI at {self.url} answered more than {ANSWER_MAX} bytes to {path}.")
+                return orjson.loads(content) if content else None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise AriError(f"ARI at {self.url} does not answer: {_reason(error)}.") from error
+        except orjson.JSONDecodeError as error:
+            raise AriError(f"What answers at {self.url} is no ARI.") from error
+
+    def _refusal(self, status: int) -> AriError:
+        if status in {401, 403}:
+            return AriRefusedError(f"ARI refused the user {self._username}: check its name and password in ari.conf.")
+        return AriError(f"ARI at {self.url} answered {status}: check that http.conf and ari.conf enable it.")
+
+
+def _event(data: str) -> dict[str, Any]:
+    try:
+        event = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).strip().rstrip(".") or type(error).__name__

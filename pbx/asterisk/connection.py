@@ -1,0 +1,266 @@
+"""The connector of one Asterisk: follows AMI and ARI, reconnects, reconciles after a gap, feeds the portal."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any, ParamSpec, TypeVar
+
+import structlog
+from django.db import DatabaseError, InterfaceError
+
+from cdr.callevents import CallEvent
+from pbx.asterisk import portal
+from pbx.asterisk.access import Access, AccessError, access_of
+from pbx.asterisk.ami import Message, text
+from pbx.asterisk.ari import Ari, AriError
+from pbx.asterisk.backoff import Backoff
+from pbx.asterisk.interpreter import Interpreter
+from pbx.asterisk.manager import PING_EVERY, Ami, AmiError, AmiRefusedError, signed_in
+from pbx.asterisk.spool import Census, Spool
+from tenants.models import Switch
+
+log = structlog.get_logger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+M = TypeVar("M")
+REPORT_EVERY = 10.0  # seconds
+TICK_EVERY = 0.1
+LAST_WORDS = 5.0  # seconds to hand over what is left when asked to stop
+CLOCK_TOLERANCE = timedelta(seconds=2)
+HELD_BACK_MAX = 100_000  # events that come while the list of channels does
+
+
+class SwitchGoneError(Exception):
+    """The switch was deleted or switched off; the text is a sentence."""
+
+
+class Connector:
+    """Runs until it is asked to stop, whatever Asterisk, the network or the database do meanwhile."""
+
+    def __init__(self, switch: Switch, *, backoff: Callable[[], Backoff] = Backoff) -> None:
+        self._switch = switch
+        self._interpreter = Interpreter()
+        self._spool = Spool()
+        self._new_backoff = backoff
+        self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="connector-database")
+        self._state = ("connecting", "")
+        self._ari_trouble = ""
+        self._said = ""
+        self._to_report = asyncio.Event()
+        self._ami_changed = asyncio.Event()
+        self._ari_changed = asyncio.Event()
+        self._gone = ""
+        self._over = asyncio.Event()
+        self._held_back: list[tuple[Message, datetime]] | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Raises SwitchGoneError when there is nothing left to connect to."""
+        self._interpreter.lose_ari()
+        try:
+            async with asyncio.TaskGroup() as group:
+                works = (self._end_with(stop), self._follow_ami(), self._follow_ari(), self._watch(), self._tick())
+                following = [group.create_task(work) for work in works]
+                delivering = group.create_task(self._deliver())
+                await self._over.wait()
+                for task in following:
+                    task.cancel()
+                await self._say_last_words()
+                delivering.cancel()
+        finally:
+            self._database.shutdown(wait=False, cancel_futures=True)
+        if self._gone:
+            raise SwitchGoneError(self._gone)
+
+    async def _end_with(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._over.set()
+
+    async def _say_last_words(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._spool.until_empty(), LAST_WORDS)
+        if left := len(self._spool):
+            log.error("call events were not handed over", switch=self._switch.name, events=left)
+        with contextlib.suppress(DatabaseError, InterfaceError, TimeoutError):
+            await asyncio.wait_for(self._in_database(portal.report, self._switch.pk, "stopped", ""), LAST_WORDS)
+
+    async def _in_database(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._database, lambda: portal.with_database(work, *args, **kwargs))
+
+    # --- State -----------------------------------------------------------------------------------------------
+
+    def _say(self, state: str, message: str) -> None:
+        """For the page of switches; in the log once, and again only when something else is the matter."""
+        self._state = (state, message)
+        self._to_report.set()
+        if message != self._said:
+            self._said = message
+            level = log.info if state == "connected" else log.warning
+            level(message, switch=self._switch.name)
+
+    def _message(self) -> str:
+        state, message = self._state
+        if state != "connected":
+            return message
+        lost = f"{self._spool.lost} call events were lost, the database was away too long." if self._spool.lost else ""
+        stuck = "The database does not take call events." if self._spool.is_stuck else ""
+        without_ari = f"{self._ari_trouble} Calls have no SIP Call-ID." if self._ari_trouble else ""
+        return " ".join(each for each in (message, without_ari, stuck, lost) if each)
+
+    async def _watch(self) -> None:
+        """Reports at least every REPORT_EVERY seconds, and sees when somebody changes the switch's settings."""
+        while True:
+            self._to_report.clear()
+            with contextlib.suppress(DatabaseError, InterfaceError, OSError):
+                await self._in_database(portal.report, self._switch.pk, self._state[0], self._message())
+                self._look_at(await self._in_database(portal.switch_now, self._switch.pk))
+                self._interpreter.trunks = await self._in_database(portal.trunks_of, self._switch.pk)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._to_report.wait(), REPORT_EVERY)
+            await asyncio.sleep(0.2)  # several changes at once are one report
+
+    def _look_at(self, found: Switch | None) -> None:
+        if found is None or not found.enabled:
+            what = "was deleted" if found is None else "is switched off"
+            self._gone = f"The switch {self._switch.name} {what}."
+            self._over.set()
+            return
+        former, self._switch = self._switch, found
+        if (found.address, found.credentials) != (former.address, former.credentials):
+            log.info("settings of the switch changed", switch=found.name)
+            self._ami_changed.set()
+            self._ari_changed.set()
+
+    async def _until(self, changed: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+        """Runs `work`, and cuts it off when the settings change, to be started with the new ones."""
+        task, change = asyncio.ensure_future(work), asyncio.ensure_future(changed.wait())
+        try:
+            await asyncio.wait({task, change}, return_when=asyncio.FIRST_COMPLETED)
+            changed.clear()
+            if task.done():
+                task.result()
+        finally:
+            for each in (task, change):
+                each.cancel()
+            await asyncio.gather(task, change, return_exceptions=True)
+
+    # --- AMI -------------------------------------------------------------------------------------------------
+
+    async def _follow_ami(self) -> None:
+        backoff = self._new_backoff()
+        while True:
+            try:
+                await self._until(self._ami_changed, self._follow_ami_once(access_of(self._switch), backoff))
+                continue
+            except AccessError as error:
+                self._say("unconfigured", str(error))
+            except AmiRefusedError as error:
+                self._say("refused", str(error))
+            except AmiError as error:
+                self._say("unreachable", str(error))
+            await self._until(self._ami_changed, asyncio.sleep(backoff.next()))
+
+    async def _follow_ami_once(self, access: Access, backoff: Backoff) -> None:
+        self._held_back = []
+        async with signed_in(access, self._on_ami) as ami:
+            await self._set_clock(ami)
+            version = text(await ami.ask("CoreSettings"), "AsteriskVersion")
+            await self._reconcile(ami)
+            backoff.reset()
+            self._say("connected", f"Connected to Asterisk {version}.")
+            while True:
+                await asyncio.sleep(PING_EVERY)
+                await ami.ask("Ping")
+
+    async def _set_clock(self, ami: Ami) -> None:
+        asked_at = datetime.now(UTC)
+        pong = await ami.ask("Ping")
+        answered_at = datetime.now(UTC)
+        try:
+            theirs = datetime.fromtimestamp(float(text(pong, "Timestamp")), UTC)
+        except (ValueError, OverflowError, OSError):
+            return
+        offset = asked_at + (answered_at - asked_at) / 2 - theirs
+        self._interpreter.clock_offset = offset if abs(offset) > CLOCK_TOLERANCE else timedelta()
+        if self._interpreter.clock_offset:
+            log.warning(
+                "clock of the switch is off", switch=self._switch.name, seconds=round(offset.total_seconds(), 1)
+            )
+
+    async def _reconcile(self, ami: Ami) -> None:
+        """Takes the calls in progress as they are. Events that come meanwhile are interpreted after the list."""
+        channels = await ami.list_all("CoreShowChannels")
+        self._spool.put(self._interpreter.reconcile(channels, datetime.now(UTC)))
+        self._spool.put([Census(frozenset(self._interpreter.session_ids()))])
+        held_back, self._held_back = self._held_back or [], None
+        for message, received_at in held_back:
+            self._interpret(self._interpreter.ami, message, received_at)
+
+    def _on_ami(self, message: Message) -> None:
+        received_at = datetime.now(UTC)
+        if self._held_back is None:
+            self._interpret(self._interpreter.ami, message, received_at)
+        elif len(self._held_back) < HELD_BACK_MAX:
+            self._held_back.append((message, received_at))
+
+    def _interpret(self, interpret: Callable[[M, datetime], list[CallEvent]], told: M, received_at: datetime) -> None:
+        try:
+            self._spool.put(interpret(told, received_at))
+        except Exception:  # one message that is not understood must not end the connection and all calls with it
+            log.exception("message was not understood", switch=self._switch.name)
+
+    # --- ARI -------------------------------------------------------------------------------------------------
+
+    async def _follow_ari(self) -> None:
+        backoff = self._new_backoff()
+        while True:
+            try:
+                await self._until(self._ari_changed, self._follow_ari_once(access_of(self._switch), backoff))
+                self._lose_ari("Asterisk closed the ARI connection.")
+            except AriError as error:
+                self._lose_ari(str(error))
+            except AccessError:
+                self._lose_ari("")  # AMI has said it
+            await self._until(self._ari_changed, asyncio.sleep(backoff.next()))
+
+    def _lose_ari(self, trouble: str) -> None:
+        self._interpreter.lose_ari()
+        if trouble != self._ari_trouble:
+            self._ari_trouble = trouble
+            self._to_report.set()
+            log.warning("calls have no SIP Call-ID", switch=self._switch.name, reason=trouble)
+
+    async def _follow_ari_once(self, access: Access, backoff: Backoff) -> None:
+        async with Ari(access.ari_url, access.ari_user, access.ari_password) as ari:
+            async for event in ari.events():
+                if event:
+                    self._interpret(self._interpreter.ari, event, datetime.now(UTC))
+                else:
+                    await self._learn_call_ids(ari)
+                    backoff.reset()
+
+    async def _learn_call_ids(self, ari: Ari) -> None:
+        self._interpreter.expects_ari = True
+        self._ari_trouble = ""
+        self._to_report.set()
+        for channel in await ari.channels():
+            self._interpreter.learn_call_id(str(channel.get("id", "")), str(channel.get("protocol_id", "")))
+
+    # --- Into the portal ---------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_EVERY)
+            self._spool.put(self._interpreter.tick(datetime.now(UTC)))
+
+    async def _deliver(self) -> None:
+        await self._spool.drain(self._take, self._close_lost, self._new_backoff())
+
+    async def _take(self, events: Sequence[CallEvent]) -> None:
+        await self._in_database(portal.take, self._switch, events)
+
+    async def _close_lost(self, census: Census) -> None:
+        await self._in_database(portal.close_sessions_gone, self._switch, census.session_ids)

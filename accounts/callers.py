@@ -60,7 +60,7 @@ class TokenAuthentication(BaseAuthentication):
 class BrowserAuthentication(SessionAuthentication):
     """The browser's session, with CSRF."""
 
-    def authenticate(self, request: Request) -> tuple[Person, None] | None:  # type: ignore[override]
+    def authenticate(self, request: Request) -> tuple[Person, None] | None:
         person = person_of(request._request)
         if person is None:
             return None

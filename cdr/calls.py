@@ -4,7 +4,7 @@ All of them work inside one tenant's schema and inside the caller's transaction.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -15,11 +15,12 @@ from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from cdr import callevent_json, ledger
+from cdr import callevent_json, ledger, progress
 from cdr.callevents import CallEnded, CallEvent, CallStarted, SessionMerged
 from cdr.models import CDR, CallEventRow, Direction, LiveSession
 from cdr.records import direction_of, record_of
 from cdr.session import Session, fold
+from events.log import Draft
 from tenants.models import Tenant
 
 log = structlog.get_logger(__name__)
@@ -59,7 +60,7 @@ def apply(tenant: Tenant, switch_id: int, events: Sequence[CallEvent]) -> list[O
     stored = _store(switch_id, [(i, event) for i, event in enumerate(events) if i not in refused])
     changed = {_root(live, events[index].session_id) for index in stored}
     if changed:
-        _settle(tenant, switch_id, live, changed)
+        _settle(tenant, switch_id, live, changed, [events[index] for index in sorted(stored)])
     return [refused.get(index) or (APPLIED if index in stored else DUPLICATE) for index in range(len(events))]
 
 
@@ -69,6 +70,7 @@ def _open_sessions(switch_id: int, events: Iterable[CallEvent]) -> None:
     if not started:
         return
     recorded = set(CDR.objects.filter(session_id__in=started).values_list("session_id", flat=True))
+    opened = sorted((session_id, event) for session_id, event in started.items() if session_id not in recorded)
     LiveSession.objects.bulk_create(
         [
             LiveSession(
@@ -78,9 +80,9 @@ def _open_sessions(switch_id: int, events: Iterable[CallEvent]) -> None:
                 callee=event.callee.number,
                 direction=Direction.INTERNAL,
                 start_time=event.at,
+                cdr_id=cdr_id,
             )
-            for session_id, event in sorted(started.items())
-            if session_id not in recorded
+            for cdr_id, (session_id, event) in zip(ledger.take_cdr_ids(len(opened)), opened, strict=True)
         ],
         ignore_conflicts=True,
     )
@@ -143,7 +145,9 @@ def _store(switch_id: int, events: Sequence[tuple[int, CallEvent]]) -> set[int]:
         return {first[event_id][0] for (event_id,) in cursor.fetchall()}
 
 
-def _settle(tenant: Tenant, switch_id: int, live: dict[str, LiveSession], roots: set[str]) -> None:
+def _settle(
+    tenant: Tenant, switch_id: int, live: dict[str, LiveSession], roots: set[str], told: Sequence[CallEvent]
+) -> None:
     members: dict[str, list[str]] = defaultdict(list)
     for session_id in live:
         if (root := _root(live, session_id)) in roots:
@@ -162,15 +166,40 @@ def _settle(tenant: Tenant, switch_id: int, live: dict[str, LiveSession], roots:
         changed.append(session)
     absorbed = [session_id for group in members.values() for session_id in group if live[session_id].merged_into]
     _save(live, [session_id for group in members.values() for session_id in group])
-    if absorbed:
-        CDR.objects.filter(session_id__in=absorbed).delete()  # ended before its merge was told
-    if finished or corrected:
-        terms = ledger.terms_of(tenant)
-        records = [record_of(each, sip_domain=terms.sip_domain, rates=terms.rates) for each in (*finished, *corrected)]
-        ledger.write(tenant, switch_id, records[: len(finished)])
-        ledger.correct(tenant, switch_id, records[len(finished) :])
     for listener in listeners:
         listener(tenant, switch_id, changed)
+    wanted = frozenset(tenant.event_types).intersection(progress.TYPES)
+    if not (absorbed or finished or corrected or wanted):
+        return
+    terms = ledger.terms_of(tenant)
+    records = [record_of(each, sip_domain=terms.sip_domain, rates=terms.rates) for each in (*finished, *corrected)]
+    if wanted:
+        ledger.tell(
+            _progress(tenant, live, {each.session_id: each for each in changed}, told, terms.sip_domain, wanted)
+        )
+    if absorbed:
+        ledger.delete(absorbed)  # ended before its merge was told
+    ledger.write(tenant, switch_id, records[: len(finished)], {each: live[each].cdr_id for each in roots})
+    ledger.correct(tenant, switch_id, records[len(finished) :])
+
+
+def _progress(
+    tenant: Tenant,
+    live: dict[str, LiveSession],
+    sessions: dict[str, Session],
+    told: Sequence[CallEvent],
+    sip_domain: str,
+    wanted: frozenset[str],
+) -> Iterator[Draft]:
+    """What the tenant wants to hear of a call while it lasts, in the order in which the switch told it."""
+    for event in told:
+        session = sessions.get(_root(live, event.session_id))
+        if session is None:
+            continue
+        cdr_id = live[session.session_id].cdr_id
+        message = progress.message_of(event, session, cdr_id=cdr_id, tenant=tenant, sip_domain=sip_domain)
+        if message and message["event_type"] in wanted:
+            yield Draft(message["event_type"], session.session_id, timezone.now(), message)
 
 
 def _advance(live: dict[str, LiveSession], group: Sequence[str], session: Session) -> None:

@@ -11,6 +11,7 @@ from tenants.models import Tenant
 
 CALL_CDR = "call_cdr"
 CDR_UPDATED = "cdr_updated"
+CDR_DELETED = "cdr_deleted"
 
 _V16_DIRECTION = {
     Direction.INBOUND: "in",

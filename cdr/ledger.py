@@ -1,6 +1,6 @@
 """Writing the ledger: CDR, targets and event in one transaction, many calls at a time; and correcting it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -8,8 +8,8 @@ import orjson
 from django.db import connection
 from django.utils import timezone
 
-from cdr.documents import CALL_CDR, CDR_UPDATED, CallTarget, v16_document, v22_document
-from cdr.models import CDR, RateRule, Target
+from cdr.documents import CALL_CDR, CDR_DELETED, CDR_UPDATED, CallTarget, unix, v16_document, v22_document
+from cdr.models import CDR, DeletedCDR, RateRule, Target
 from cdr.rating import Rate
 from cdr.records import Record, TargetRecord
 from events import log as event_log
@@ -35,24 +35,21 @@ def terms_of(tenant: Tenant) -> Terms:
     return Terms(domain.domain if domain else "", rates)
 
 
-def write(tenant: Tenant, switch_id: int, records: Sequence[Record]) -> None:
-    """Writes finished calls with their targets and their `call_cdr` events. None of them may stand already."""
+def write(tenant: Tenant, switch_id: int, records: Sequence[Record], cdr_ids: Mapping[str, int] | None = None) -> None:
+    """Writes finished calls with their targets and their `call_cdr` events. None of them may stand already.
+
+    `cdr_ids` holds the ids told while the calls lasted, by session_id; without it new ones are taken.
+    """
     if not records:
         return
-    cdr_ids = _take_ids("cdr_cdr", len(records))
+    ids = [cdr_ids[record.session_id] for record in records] if cdr_ids else take_cdr_ids(len(records))
     target_ids = _take_ids("cdr_target", sum(len(record.targets) for record in records))
     numbered: list[tuple[int, Record, list[tuple[int, TargetRecord]]]] = []
     taken = iter(target_ids)
-    for cdr_id, record in zip(cdr_ids, records, strict=True):
+    for cdr_id, record in zip(ids, records, strict=True):
         numbered.append((cdr_id, record, [(next(taken), target) for target in record.targets]))
-    _copy(
-        "cdr_cdr",
-        ("id", "switch_id", "recorded", "version", *_RECORD_FIELDS),
-        ((cdr_id, switch_id, False, 1, *_values(record, _RECORD_FIELDS)) for cdr_id, record, _ in numbered),
-    )
-    _copy_targets((cdr_id, targets) for cdr_id, _, targets in numbered)
     now = timezone.now()
-    event_log.append(
+    told = event_log.append(
         [
             event_log.Draft(
                 type=CALL_CDR,
@@ -64,6 +61,37 @@ def write(tenant: Tenant, switch_id: int, records: Sequence[Record]) -> None:
             for _, record, targets in numbered
         ]
     )
+    _copy(
+        "cdr_cdr",
+        ("id", "switch_id", "recorded", "version", "changed_in", *_RECORD_FIELDS),
+        (
+            (cdr_id, switch_id, False, 1, event.id, *_values(record, _RECORD_FIELDS))
+            for (cdr_id, record, _), event in zip(numbered, told, strict=True)
+        ),
+    )
+    _copy_targets((cdr_id, targets) for cdr_id, _, targets in numbered)
+
+
+def tell(drafts: Iterable[event_log.Draft]) -> None:
+    """Writes what happens while calls last into the event log."""
+    event_log.append(list(drafts))
+
+
+def delete(session_ids: Sequence[str]) -> int:
+    """Deletes records with their targets, and tells that they are gone. Returns how many stood."""
+    standing = sorted(CDR.objects.filter(session_id__in=session_ids).values_list("session_id", flat=True))
+    if not standing:
+        return 0
+    CDR.objects.filter(session_id__in=standing).delete()
+    now = timezone.now()
+    told = event_log.append(
+        [
+            event_log.Draft(CDR_DELETED, each, now, {"event_type": CDR_DELETED, "session_id": each, "time": unix(now)})
+            for each in standing
+        ]
+    )
+    DeletedCDR.objects.bulk_create([DeletedCDR(session_id=event.session_id, changed_in=event.id) for event in told])
+    return len(standing)
 
 
 def correct(tenant: Tenant, switch_id: int, records: Sequence[Record]) -> None:
@@ -75,7 +103,7 @@ def correct(tenant: Tenant, switch_id: int, records: Sequence[Record]) -> None:
         .prefetch_related("targets")
         .order_by("session_id")
     }
-    drafts = []
+    drafts: list[event_log.Draft] = []
     for record in records:
         row = standing.get(record.session_id)
         if row is None:
@@ -90,7 +118,8 @@ def correct(tenant: Tenant, switch_id: int, records: Sequence[Record]) -> None:
             for build in (v16_document, v22_document)
         ]
         drafts.append(event_log.Draft(CDR_UPDATED, record.session_id, timezone.now(), documents[0], documents[1]))
-    event_log.append(drafts)
+    for event in event_log.append(drafts):
+        CDR.objects.filter(session_id=event.session_id).update(changed_in=event.id)
 
 
 def record_from(row: CDR) -> Record:
@@ -132,6 +161,10 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "isoformat"):
         return value.isoformat()
     return value if value is None or isinstance(value, bool | int | str | list) else str(value)
+
+
+def take_cdr_ids(count: int) -> list[int]:
+    return _take_ids("cdr_cdr", count)
 
 
 def _take_ids(table: str, count: int) -> list[int]:

@@ -7,7 +7,6 @@ from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-
 NAMES = ("caller_display_name", "callee_display_name", "final_display_name")  # what a search by words looks in
 
 
@@ -40,6 +39,7 @@ class LiveSession(models.Model):
     ended_time = models.DateTimeField(null=True, blank=True)
     last_event_at = models.DateTimeField(default=timezone.now)
     merged_into = models.CharField(max_length=128, blank=True, default="")
+    cdr_id = models.BigIntegerField(default=0)  # the id its record will have, told while the call lasts
     incomplete = models.BooleanField(default=False)
 
     class Meta:
@@ -105,10 +105,12 @@ class CDR(models.Model):
     merged_sessions = models.JSONField(default=list)  # session ids that an attended transfer merged into this
     switch_id = models.BigIntegerField(default=0)
     version = models.IntegerField(default=1)
+    changed_in = models.BigIntegerField(default=0)  # the id of the event that told its creation or last correction
 
     class Meta:
         ordering = ["-start_time", "-id"]
         indexes = [
+            models.Index(fields=["changed_in"], name="cdr_changes"),
             models.Index(fields=["-start_time", "-id"], name="cdr_list"),
             models.Index(
                 fields=["caller", "-start_time", "-id"],
@@ -131,6 +133,20 @@ class CDR(models.Model):
             GinIndex(fields=["extensions"], opclasses=["jsonb_path_ops"], name="cdr_by_extension"),
             GinIndex(SearchVector(*NAMES, config="simple"), name="cdr_by_name"),
         ]
+
+    def __str__(self) -> str:
+        return self.session_id
+
+
+class DeletedCDR(models.Model):
+    """What is left of a record that was deleted: that it was, and where in the event log this was told."""
+
+    session_id = models.CharField(max_length=128)
+    changed_in = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["changed_in"]
+        indexes = [models.Index(fields=["changed_in"], name="deleted_cdr_changes")]
 
     def __str__(self) -> str:
         return self.session_id

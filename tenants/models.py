@@ -32,6 +32,7 @@ class Tenant(TenantMixin):  # type: ignore[misc]
     currency = models.CharField(max_length=3, default="EUR")
     enable_extension_audio_recording = models.BooleanField(default=False)
     enable_extension_video_recording = models.BooleanField(default=False)
+    event_types = models.JSONField(default=list)  # what its event log keeps beside finished and corrected calls
     simulated = models.BooleanField(default=False)  # a demo tenant, marked as such wherever it shows
     version = models.PositiveIntegerField(default=1)  # optimistic locking of its settings page
     created_at = models.DateTimeField(default=timezone.now, editable=False)

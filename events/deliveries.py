@@ -22,6 +22,7 @@ from events.models import Attempt, Delivery, Endpoint
 from events.outgoing import ATTEMPT_SECONDS, Answer, Credentials, Sender
 from events.schedule import Ruling, Verdict, judge
 from tenants.changes import Actor, announce
+from tenants.errors import RefusedError
 from tenants.models import Tenant
 from tenants.schemas import current_schema
 
@@ -36,15 +37,6 @@ _STATES = {
     Verdict.EXHAUSTED: Delivery.State.EXHAUSTED,
     Verdict.GONE: Delivery.State.STOPPED,
 }
-
-
-class DeliveryError(Exception):
-    """A delivery that cannot be sent again as it stands; the message is a sentence."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 @dataclass(frozen=True)
@@ -225,10 +217,10 @@ def _write_health(endpoint_id: int, tried: Sequence[Tried], rulings: Sequence[Ru
 def redeliver(delivery: Delivery, *, actor: Actor) -> Delivery:
     """Sends again: the schedule begins anew, the bytes and the id are those of the first attempt."""
     if delivery.is_test:
-        raise DeliveryError("test_not_redelivered", "A test is not sent again; send a new one.")
+        raise RefusedError("test_not_redelivered", "A test is not sent again; send a new one.")
     endpoint = endpoints.live_endpoints().filter(pk=delivery.endpoint_id).first()
     if endpoint is None or not endpoint.enabled:
-        raise DeliveryError("endpoint_disabled", "The endpoint is switched off. Enable it, then send again.")
+        raise RefusedError("endpoint_disabled", "The endpoint is switched off. Enable it, then send again.")
     now = timezone.now()
     with transaction.atomic():
         Delivery.objects.filter(pk=delivery.pk).update(

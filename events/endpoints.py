@@ -15,6 +15,7 @@ from events.outgoing import Credentials, RefusedUrlError, check_destination
 from events.types import DEFAULT, unknown_types
 from tenants.changes import SYSTEM, Actor, announce
 from tenants.crypto import decrypt, encrypt
+from tenants.errors import StaleError
 from tenants.schemas import current_schema
 
 ENDPOINTS_MAX = 50
@@ -32,10 +33,6 @@ class EndpointError(Exception):
         self.field = field
         self.code = code
         self.message = message
-
-
-class EndpointChangedError(Exception):
-    """Someone else saved this endpoint meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def change_endpoint(endpoint: Endpoint, settings: Settings, *, actor: Actor, ver
     with transaction.atomic():
         locked = live_endpoints().select_for_update().filter(pk=endpoint.pk).first()
         if locked is None or (version is not None and locked.version != version):
-            raise EndpointChangedError
+            raise StaleError
         before = _told(locked)
         if settings.enabled and not locked.enabled:
             locked.disabled_reason = ""

@@ -12,11 +12,12 @@ from standardwebhooks.webhooks import Webhook
 
 from accounts.models import AuditEntry
 from events import deliveries
-from events.deliveries import DeliveryError, Leased, Tried, due_endpoints, lease_due, redeliver, send_test, settle
+from events.deliveries import Leased, Tried, due_endpoints, lease_due, redeliver, send_test, settle
 from events.endpoints import Settings, change_endpoint
 from events.models import Attempt, Delivery, Endpoint
 from events.outgoing import Answer
 from tenants.changes import SYSTEM
+from tenants.errors import RefusedError
 from tenants.models import Tenant
 from tests.events.conftest import write
 from tests.events.receiver import receiver
@@ -105,7 +106,7 @@ def test_gone_disables_the_endpoint_and_keeps_what_waits(make_endpoint: Callable
         "stopped", "pending",
     ]  # fmt: skip
     assert due_endpoints(NOW) == [other.pk]
-    with pytest.raises(DeliveryError) as refused:
+    with pytest.raises(RefusedError) as refused:
         redeliver(Delivery.objects.filter(endpoint=endpoint).earliest("id"), actor=SYSTEM)
     assert refused.value.code == "endpoint_disabled"
     write("c")
@@ -165,7 +166,7 @@ def test_test_event_is_marked_and_its_outcome_shown(make_endpoint: Callable[...,
     assert document == orjson.loads(got.body)
     assert (list(document)[-1], document["event_id"], document["tenant_name"]) == ("event_id", "0", "Acme Inc.")
     assert [target["callee"] for target in document["call_targets"]] == ["5000", "8000", "102", "103"]
-    with pytest.raises(DeliveryError):
+    with pytest.raises(RefusedError):
         redeliver(delivery, actor=SYSTEM)
 
 

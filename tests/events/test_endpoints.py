@@ -10,7 +10,6 @@ from django.utils import timezone
 from accounts.models import AuditEntry
 from events import deliveries
 from events.endpoints import (
-    EndpointChangedError,
     EndpointError,
     Settings,
     change_endpoint,
@@ -25,6 +24,7 @@ from events.endpoints import (
 from events.models import Delivery, Endpoint
 from events.outgoing import Credentials
 from tenants.changes import SYSTEM
+from tenants.errors import StaleError
 from tests.events.conftest import write
 
 GOOD = Settings(url="http://127.0.0.1:9/", auth="basic", username="anna", password="secret1")
@@ -91,7 +91,7 @@ def test_a_secret_left_out_stays(make_endpoint: Callable[..., Endpoint]) -> None
 def test_a_save_over_someone_elses_is_refused(make_endpoint: Callable[..., Endpoint]) -> None:
     endpoint = make_endpoint()
     change_endpoint(endpoint, Settings(url=endpoint.url), actor=SYSTEM, version=1)
-    with pytest.raises(EndpointChangedError):
+    with pytest.raises(StaleError):
         change_endpoint(endpoint, Settings(url=endpoint.url, profile="v22"), actor=SYSTEM, version=1)
 
 

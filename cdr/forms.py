@@ -41,16 +41,16 @@ class CDRFilters:
     search: str = ""
 
 
-class MomentField(forms.CharField):
+class MomentField(forms.Field):
     """RFC 3339 or Unix seconds; without an offset in the reader's zone; as `ends`, a day alone is included."""
 
     def __init__(self, *, ends: bool = False, **options: Any) -> None:
-        super().__init__(max_length=40, **options)
+        super().__init__(**options)
         self.ends = ends
         self.zone: tzinfo = UTC
 
     def to_python(self, value: Any) -> Any:
-        text = super().to_python(value)
+        text = str(value or "").strip()
         if not text:
             return None
         try:
@@ -86,9 +86,9 @@ class NumberField(forms.CharField):
         return number_in(super().to_python(value) or "")
 
 
-class YesNoField(forms.CharField):
+class YesNoField(forms.Field):
     def to_python(self, value: Any) -> Any:
-        text = super().to_python(value)
+        text = str(value or "").strip()
         if not text:
             return None
         if text.lower() not in YES_NO:
@@ -119,7 +119,7 @@ class CDRFilterForm(forms.Form):
     )
     min_talk = forms.IntegerField(required=False, min_value=0, max_value=10_000_000, label="Talking Time at least")
     max_talk = forms.IntegerField(required=False, min_value=0, max_value=10_000_000, label="Talking Time at most")
-    recorded = YesNoField(required=False, max_length=5)
+    recorded = YesNoField(required=False)
     search = _text(max_length=100)
 
     def __init__(self, data: Mapping[str, Any], *, zone: tzinfo) -> None:

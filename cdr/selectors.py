@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.postgres.search import SearchQuery, SearchVector
+from django.db import connection, transaction
 from django.db.models import CharField, Lookup, Q, QuerySet
 
 from accounts.callers import ApiError
@@ -18,10 +19,11 @@ from cdr.models import CDR, NAMES, LiveSession
 
 MANY = 50  # so many new calls are counted, then it says "50+"
 SEARCH_WORDS = 6
+FEW = 5000  # matches of a search by words that are looked up one by one
 
 
 @CharField.register_lookup
-class Like(Lookup[str]):
+class Like(Lookup):
     """SQL's LIKE with a pattern of our own making."""
 
     lookup_name = "like"
@@ -89,20 +91,36 @@ def _search(calls: "QuerySet[CDR]", text: str) -> "QuerySet[CDR]":
     beginning = f"{number_in(text).rstrip('*')}*"
     found = Q(session_id=text.strip()) | _number("caller", beginning) | _number("callee", beginning)
     words = "".join(character if character.isalnum() else " " for character in text).split()[:SEARCH_WORDS]
-    if words:
-        query = SearchQuery(" & ".join(f"{word}:*" for word in words), search_type="raw", config="simple")
-        calls = calls.alias(names=SearchVector(*NAMES, config="simple"))
-        found |= Q(names=query)
-    return calls.filter(found)
+    if not any(word.isalpha() for word in words):
+        return calls.filter(found)
+    query = SearchQuery(" & ".join(f"{word}:*" for word in words), search_type="raw", config="simple")
+    found |= Q(names=query)
+    few = _few_matches(CDR.objects.alias(names=SearchVector(*NAMES, config="simple")).filter(found))
+    if few is not None:
+        return calls.filter(pk__in=few) if few else calls.none()
+    return calls.alias(names=SearchVector(*NAMES, config="simple")).filter(found)
+
+
+def _few_matches(matches: "QuerySet[CDR]") -> list[int] | None:
+    """The ids of all matches, unless there are more than FEW.
+
+    PostgreSQL takes any beginning of a word for 2 % of the table, so for one that matches nothing it would walk the
+    whole list in search of a page. Asked without an order and kept from scanning the table, it uses the indexes.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        ids = list(matches.order_by().values_list("pk", flat=True)[: FEW + 1])
+        cursor.execute("SET LOCAL enable_seqscan = on")
+    return ids if len(ids) <= FEW else None
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One page. `newer` and `older` are the cursors of its ends, None where the list ends."""
+    """One page, with the cursors of the pages before and after it in the list's order; None at its ends."""
 
     rows: list[CDR]
-    newer: str | None
-    older: str | None
+    previous: str | None
+    next: str | None
 
 
 def key_of(call: CDR) -> str:
@@ -120,41 +138,33 @@ def _key(cursor: str) -> tuple[datetime, int]:
     return moment, pk
 
 
-def before(calls: "QuerySet[CDR]", cursor: str) -> "QuerySet[CDR]":
-    """Calls that started before the one of the cursor. The first condition is what the index can use."""
+def _beyond(calls: "QuerySet[CDR]", cursor: str, *, ascending: bool) -> "QuerySet[CDR]":
+    """In order, what follows the call of the cursor. The first condition is the one an index can use."""
+    if ascending:
+        calls = calls.order_by("start_time", "pk")
+        if not cursor:
+            return calls
+        moment, pk = _key(cursor)
+        return calls.filter(start_time__gte=moment).filter(Q(start_time__gt=moment) | Q(pk__gt=pk))
+    calls = calls.order_by("-start_time", "-pk")
+    if not cursor:
+        return calls
     moment, pk = _key(cursor)
     return calls.filter(start_time__lte=moment).filter(Q(start_time__lt=moment) | Q(pk__lt=pk))
 
 
-def after(calls: "QuerySet[CDR]", cursor: str) -> "QuerySet[CDR]":
-    moment, pk = _key(cursor)
-    return calls.filter(start_time__gte=moment).filter(Q(start_time__gt=moment) | Q(pk__gt=pk))
-
-
-def page_of(calls: "QuerySet[CDR]", *, limit: int, older_than: str = "", newer_than: str = "") -> Slice:
-    """Newest first. Near the beginning of the list a page of newer calls is the first page, so that it is full."""
-    if newer_than:
-        found = list(after(calls, newer_than).order_by("start_time", "pk")[: limit + 1])
+def page_of(calls: "QuerySet[CDR]", *, limit: int, ascending: bool = False, after: str = "", before: str = "") -> Slice:
+    """Near its beginning the page before a cursor is the first page, so that it is full."""
+    if before:
+        found = list(_beyond(calls, before, ascending=not ascending)[: limit + 1])
         if len(found) > limit:
             rows = found[:limit][::-1]
             return Slice(rows, key_of(rows[0]), key_of(rows[-1]))
-        return page_of(calls, limit=limit)
-    span = before(calls, older_than) if older_than else calls
-    found = list(span.order_by("-start_time", "-pk")[: limit + 1])
+        return page_of(calls, limit=limit, ascending=ascending)
+    found = list(_beyond(calls, after, ascending=ascending)[: limit + 1])
     rows = found[:limit]
-    newer = key_of(rows[0]) if rows and older_than else None
-    return Slice(rows, newer, key_of(rows[-1]) if len(found) > limit else None)
-
-
-def list_of(calls: "QuerySet[CDR]", *, limit: int, cursor: str, ascending: bool) -> tuple[list[CDR], str | None]:
-    """The REST list: rows and the cursor of what follows."""
-    if ascending:
-        span = after(calls, cursor) if cursor else calls
-        found = list(span.order_by("start_time", "pk")[: limit + 1])
-    else:
-        span = before(calls, cursor) if cursor else calls
-        found = list(span.order_by("-start_time", "-pk")[: limit + 1])
-    return found[:limit], key_of(found[limit - 1]) if len(found) > limit else None
+    previous = key_of(rows[0]) if rows and after else None
+    return Slice(rows, previous, key_of(rows[-1]) if len(found) > limit else None)
 
 
 def estimate(calls: "QuerySet[CDR]") -> int:
@@ -177,9 +187,10 @@ def count_since(calls: "QuerySet[CDR]", since: int) -> int:
 
 def neighbours(calls: "QuerySet[CDR]", call: CDR) -> tuple[str | None, str | None]:
     """The session ids of the next newer and the next older call."""
-    cursor = key_of(call)
-    newer = after(calls, cursor).order_by("start_time", "pk").values_list("session_id", flat=True).first()
-    older = before(calls, cursor).order_by("-start_time", "-pk").values_list("session_id", flat=True).first()
+    newer, older = (
+        _beyond(calls, key_of(call), ascending=ascending).values_list("session_id", flat=True).first()
+        for ascending in (True, False)
+    )
     return newer, older
 
 

@@ -40,7 +40,7 @@ def _secret(name: str, file: Path, default: str) -> str:
         return given
     try:
         return file.read_text().strip() or default
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return default
     except OSError as error:
         raise ImproperlyConfigured(f"{name} cannot be read from {file}: {error.strerror}.") from error
@@ -318,6 +318,10 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Call detail records, recordings and events of one tenant, or, on the system host, of all.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "portal.pages.api_docs.describe_errors",
+    ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
@@ -359,6 +363,6 @@ DEFAULT_FROM_EMAIL = _text("DEFAULT_FROM_EMAIL", f"voxledger@{SYSTEM_HOST}")
 LOG_FORMAT = _text("LOG_FORMAT", "json" if PRODUCTION else "console")
 LOG_LEVEL = _text("LOG_LEVEL", "INFO").upper()
 LOGGING_CONFIG = "portal.logs.configure"
-LOGGING: dict[str, Any] = {}
+LOGGING: dict[str, Any] = {"format": LOG_FORMAT, "level": LOG_LEVEL}  # Django passes an empty one to nobody
 
 SILENCED_SYSTEM_CHECKS = ["auth.E003", "auth.W004"]

@@ -1,5 +1,10 @@
 """Doors of this room on a system host."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from portal.pages import api_docs
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/schema/", api_docs.schema, name="api-schema"),
+    path("api/docs", api_docs.docs, name="api-docs"),
+]

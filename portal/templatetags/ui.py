@@ -1,16 +1,22 @@
 """What every page writes the same way: icons, moments in the reader's zone, durations."""
 
-from datetime import UTC, datetime
-from typing import Any
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
 
 from django import template
 from django.templatetags.static import static
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+
+from cdr.ladder import minutes
 
 register = template.Library()
 NONE = "–"
+_JSON_LINE = re.compile(
+    r'(?P<indent> *)(?:(?P<key>"(?:[^"\\]|\\.)*"): )?(?P<value>"(?:[^"\\]|\\.)*"|[^\s",]+)(?P<comma>,?)'
+)
 
 
 @register.simple_tag
@@ -34,6 +40,12 @@ def clock(moment: datetime | None) -> SafeString | str:
 
 
 @register.filter
+def clock_text(moment: datetime) -> str:
+    """10:20:51 alone, for drawings."""
+    return timezone.localtime(moment).strftime("%H:%M:%S")
+
+
+@register.filter
 def moment(value: datetime | None) -> SafeString | str:
     """Wed 22 Mar 2023, 10:20:51, with UTC on hover."""
     if value is None:
@@ -53,19 +65,50 @@ def _time(value: datetime, shape: str) -> SafeString:
 
 
 @register.filter
-def duration(seconds: Any) -> str:
+def duration(seconds: int | None) -> str:
     """0:38, 9:28, 1:02:10."""
-    if seconds is None:
-        return NONE
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return NONE if seconds is None else minutes(seconds)
 
 
 @register.filter
-def spoken(seconds: Any) -> str:
-    """8 min 8 s, for sentences."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = [f"{hours} h" if hours else "", f"{minutes} min" if minutes else "", f"{rest} s" if rest else ""]
-    return " ".join(part for part in parts[:2] if part) if hours else " ".join(filter(None, parts)) or "0 s"
+def day(value: date) -> SafeString:
+    """Today, Yesterday or the weekday, and the date."""
+    names = {0: "Today", 1: "Yesterday"}
+    weekday = f"{value:%A}"
+    name = names.get((timezone.localdate() - value).days)
+    date_words = f"{value.day} {value:%B %Y}"
+    if name:
+        return format_html("{}<small>{} {}</small>", name, weekday, date_words)
+    return format_html("{}<small>{}</small>", weekday, date_words)
+
+
+@register.filter
+def money(amount: Decimal | None) -> str:
+    """An amount with at least two decimals and no more than it has: 0.024, 1.50."""
+    if amount is None:
+        return NONE
+    whole, _, fraction = f"{amount:f}".partition(".")
+    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
+@register.filter
+def json_colours(text: str) -> SafeString:
+    """Indented JSON with its keys and values told apart; every piece is escaped."""
+    return format_html_join("\n", "{}", ((_coloured(line),) for line in text.split("\n")))
+
+
+def _coloured(line: str) -> SafeString | str:
+    found = _JSON_LINE.fullmatch(line)
+    if not found:
+        return line
+    key = format_html('<span class="k">{}</span>: ', found["key"]) if found["key"] else ""
+    kind = "v" if found["value"].startswith('"') else "n"
+    if found["value"] in ("[", "{", "[]", "{}"):
+        return format_html("{}{}{}{}", found["indent"], key, found["value"], found["comma"])
+    return format_html('{}{}<span class="{}">{}</span>{}', found["indent"], key, kind, found["value"], found["comma"])
+
+
+@register.filter
+def group(number: int) -> str:
+    """1,830."""
+    return f"{number:,}"

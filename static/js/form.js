@@ -18,3 +18,13 @@ const wake = () => {
 };
 addEventListener("pageshow", wake);
 document.addEventListener("htmx:afterRequest", wake);
+
+// A search's address names only what was filled in.
+document.addEventListener("formdata", (event) => {
+  if (event.target.method !== "get") return;
+  for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
+});
+document.addEventListener("htmx:configRequest", (event) => {
+  if (event.detail.verb !== "get") return;
+  for (const [name, value] of Object.entries(event.detail.parameters)) if (value === "") delete event.detail.parameters[name];
+});

@@ -1,4 +1,4 @@
-// Menus are popovers, opened by the browser. This adds arrows, Home, End, first letters, and a place where CSS cannot give one.
+// Menus and panels are popovers, opened by the browser. This adds to menus arrows, Home, End, first letters, and a place where CSS cannot give one.
 const buttonOf = (menu) => document.querySelector(`[popovertarget="${CSS.escape(menu.id)}"]`);
 const items = (menu) => [...menu.querySelectorAll("a, button, input")].filter((item) => !item.disabled && item.offsetParent);
 
@@ -20,11 +20,11 @@ document.addEventListener("toggle", (event) => {
   button?.setAttribute("aria-expanded", String(open));
   if (!open || !button) return;
   if (!CSS.supports("position-area", "block-end")) place(menu, button);
-  items(menu)[0]?.focus();
+  if (menu.role === "menu") items(menu)[0]?.focus();
 }, true);
 
 document.addEventListener("keydown", (event) => {
-  const menu = event.target.closest?.(".menu:popover-open");
+  const menu = event.target.closest?.("[role=menu]:popover-open");
   if (!menu || event.ctrlKey || event.metaKey || event.altKey) return;
   const all = items(menu);
   const at = all.indexOf(document.activeElement);
@@ -49,6 +49,6 @@ document.addEventListener("keydown", (event) => {
 
 // What a menu did is done: it closes, unless it holds choices.
 document.addEventListener("click", (event) => {
-  const item = event.target.closest(".menu[popover] > :is(a, button)");
-  item?.closest(".menu").hidePopover();
+  const item = event.target.closest("[role=menu] > :is(a, button)");
+  item?.closest("[popover]").hidePopover();
 });

@@ -47,3 +47,8 @@ document.addEventListener("change", (event) => {
     box.closest("tr").setAttribute("aria-selected", String(box.checked));
   }
 });
+
+// While a new page of a list is on its way the old rows stay, dimmed.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  event.detail.target.querySelector?.("table[data-rows]")?.setAttribute("aria-busy", "true");
+});

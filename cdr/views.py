@@ -1,0 +1,256 @@
+"""Call Statistics > CDR: the list of calls and the details of one."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from itertools import groupby
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.access import requires, signed_in
+from accounts.callers import ApiError
+from accounts.roles import Permission
+from cdr import columns, periods
+from cdr.api import call_of, document_of
+from cdr.forms import CDRFilterForm, CDRFilters
+from cdr.ladder import ladder_of
+from cdr.models import CDR, Target
+from cdr.records import seconds_between
+from cdr.selectors import (
+    MANY,
+    Slice,
+    count_since,
+    estimate,
+    last_id,
+    narrowed,
+    neighbours,
+    page_of,
+    sees_all,
+    visible_calls,
+)
+from cdr.sentence import sentence_of
+from events.models import Profile
+
+PAGE = 50
+_ADDRESS = ("period", "order")  # what the address holds beside the filters; cursors are not kept
+# Filled by higher rooms: what they show on the page of a call, as HTML of their own templates.
+page_parts: list[Callable[[HttpRequest, CDR], SafeString]] = []
+
+
+LEGEND = (("service", "In a menu or queue"), ("ringing", "Ringing"), ("talking", "Talking"), ("held", "Held"))
+
+
+@dataclass(frozen=True)
+class TargetRow:
+    """A target with its durations in seconds; `talk` is None when it never answered."""
+
+    row: Target
+    ring: int
+    talk: int | None
+
+    @classmethod
+    def of(cls, target: Target) -> "TargetRow":
+        answered = target.answered_time
+        ring = seconds_between(target.ring_time, answered or target.ended_time)
+        return cls(target, ring, seconds_between(answered, target.ended_time) if answered else None)
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A filter in use: what it says, and the address without it."""
+
+    label: str
+    value: str
+    without: str
+
+
+@requires(Permission.OWN_CALLS)
+@require_safe
+def cdr_list(request: HttpRequest) -> HttpResponseBase:
+    form, filters = _filters_of(request)
+    calls = narrowed(_visible(request), filters)
+    ascending = request.GET.get("order") == "asc"
+    try:
+        page = page_of(
+            calls,
+            limit=PAGE,
+            ascending=ascending,
+            after=request.GET.get("after", ""),
+            before=request.GET.get("before", ""),
+        )
+    except ApiError:  # a cursor that was cut or written by hand
+        return HttpResponseRedirect(_address(_kept(request)))
+    kept = _kept(request)
+    shown = columns.chosen(request.COOKIES.get(columns.COOKIE))
+    whole = page.previous is None and page.next is None
+    context = {
+        "form": form,
+        "from_value": _input(filters.since) if "from" in kept else "",
+        "to_value": _input(filters.until) if "to" in kept else "",
+        "days": [(day, list(rows)) for day, rows in groupby(page.rows, key=_day)],
+        "page": page,
+        "columns": [(column, column.name in shown) for column in columns.COLUMNS],
+        "shown": shown,
+        "chips": _chips(form, kept),
+        "periods": _period_links(kept),
+        "any_time": _address(_without(kept, "period", "from", "to")),
+        "total": len(page.rows) if whole else estimate(calls),
+        "whole": whole,
+        "span": _span(page),
+        "ascending": ascending,
+        "sort": _address(_without(kept, "order") if ascending else kept | {"order": "asc"}),
+        "previous": _address(kept | {"before": page.previous}) if page.previous else "",
+        "next": _address(kept | {"after": page.next}) if page.next else "",
+        "refresh": _address(kept),
+        "clear": _address({}),
+        "newer": f"{reverse('cdr-newer')}?{urlencode(kept | {'since': last_id()})}",
+        "address": request.get_full_path(),
+        "own_only": not sees_all(signed_in(request).may),
+    }
+    return render(request, "cdr/list.html", context)
+
+
+@requires(Permission.OWN_CALLS)
+@require_safe
+def newer_calls(request: HttpRequest) -> HttpResponseBase:
+    """How many calls were written since the list was read; asked every few seconds, mostly answered by nothing."""
+    since = request.GET.get("since", "")
+    _, filters = _filters_of(request)
+    count = count_since(narrowed(_visible(request), filters), int(since)) if _is_id(since) else 0
+    if not count:
+        return HttpResponse(status=204)
+    words = f"{MANY}+ new calls" if count > MANY else f"{count} new call{'s' if count > 1 else ''}"
+    return render(request, "cdr/newer.html", {"words": words, "refresh": _address(_kept(request))})
+
+
+@requires(Permission.OWN_CALLS)
+@require_POST
+def choose_columns(request: HttpRequest) -> HttpResponseBase:
+    """The column chooser for a browser without scripts."""
+    back = request.POST.get("back", "")
+    response = HttpResponseRedirect(back if back.startswith(f"{reverse('cdr-list')}") else reverse("cdr-list"))
+    names = columns.kept(request.POST.getlist("column"))
+    response.set_cookie(columns.COOKIE, names, max_age=365 * 86_400, samesite="Lax", secure=request.is_secure())
+    return response
+
+
+@requires(Permission.OWN_CALLS)
+@require_safe
+def cdr_detail(request: HttpRequest, session_id: str) -> HttpResponseBase:
+    calls = _visible(request)
+    call = call_of(calls, session_id)
+    targets = list(call.targets.all())
+    profile = Profile.V22 if request.GET.get("profile") == Profile.V22 else Profile.V16
+    tenant = request.tenant  # type: ignore[attr-defined]
+    newer, older = neighbours(calls, call)
+    context = {
+        "call": call,
+        "targets": targets,
+        "rows": [TargetRow.of(target) for target in targets],
+        "sentence": sentence_of(call, targets),
+        "ladder": ladder_of(call, targets),
+        "legend": LEGEND,
+        "profile": profile,
+        "document": json.dumps(document_of(call, tenant, profile), indent=2, ensure_ascii=False),
+        "newer": newer and reverse("cdr-detail", args=[newer]),
+        "older": older and reverse("cdr-detail", args=[older]),
+        "parts": [part(request, call) for part in page_parts],
+    }
+    return render(request, "cdr/detail.html", context)
+
+
+def _visible(request: HttpRequest) -> Any:
+    person = signed_in(request)
+    return visible_calls(person, person.may)
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
+def _filters_of(request: HttpRequest) -> tuple[CDRFilterForm, CDRFilters]:
+    """The filters of the address. A named period holds unless a beginning or an end is given."""
+    form = CDRFilterForm(request.GET, zone=timezone.get_current_timezone())
+    form.is_valid()
+    filters = form.filters()
+    if filters.since or filters.until:
+        return form, filters
+    since, until = periods.span_of(request.GET.get("period", ""), timezone.localtime())
+    return form, replace(filters, since=since, until=until)
+
+
+def _kept(request: HttpRequest) -> dict[str, Any]:
+    """What of the address every link on the page carries on."""
+    names = {*CDRFilterForm.base_fields, "from", "to", *_ADDRESS}
+    return {name: value for name, value in request.GET.items() if name in names and value}
+
+
+def _without(kept: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in kept.items() if name not in names}
+
+
+def _address(query: dict[str, Any]) -> str:
+    return reverse("cdr-list") + (f"?{urlencode(query)}" if query else "")
+
+
+def _period_links(kept: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    spanned = "from" in kept or "to" in kept
+    rest = _without(kept, "period", "from", "to")
+    return [
+        (label, _address(rest | {"period": name}), kept.get("period") == name and not spanned)
+        for name, label in periods.LABELS.items()
+    ]
+
+
+def _chips(form: CDRFilterForm, kept: dict[str, Any]) -> list[Chip]:
+    chips = []
+    for name, value in kept.items():
+        if name in _ADDRESS or name in form.errors:
+            continue
+        label = _LABELS.get(name) or str(form[name].label)
+        chips.append(Chip(label, _said(form, name, value), _address(_without(kept, name))))
+    return chips
+
+
+_LABELS = {
+    "from": "From",
+    "to": "Until",
+    "min_talk": "Talking Time at least",
+    "max_talk": "Talking Time at most",
+    "search": "Search",
+    "recorded": "Recorded",
+}
+
+
+def _said(form: CDRFilterForm, name: str, value: str) -> str:
+    choices = getattr(form.fields[name], "choices", None)
+    if choices:
+        return str(dict(choices).get(value, value))
+    if name in ("min_talk", "max_talk"):
+        minutes, seconds = divmod(int(form.cleaned_data[name]), 60)
+        return f"{minutes}:{seconds:02}"
+    if name == "recorded":
+        return "yes" if form.cleaned_data[name] else "no"
+    return _input(form.cleaned_data[name]).replace("T", " ") if name in ("from", "to") else value
+
+
+def _input(moment: datetime | None) -> str:
+    """As a datetime-local field wants it."""
+    return timezone.localtime(moment).strftime("%Y-%m-%dT%H:%M") if moment else ""
+
+
+def _day(call: CDR) -> date:
+    return timezone.localtime(call.start_time).date()
+
+
+def _span(page: Slice) -> tuple[Any, Any] | None:
+    return (page.rows[0].start_time, page.rows[-1].start_time) if page.rows else None

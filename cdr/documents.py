@@ -134,13 +134,21 @@ def v16_document(call: Call, targets: Targets, tenant: Tenant, *, event_type: st
 
 def v22_document(call: Call, targets: Targets, tenant: Tenant, *, event_type: str = CALL_CDR) -> dict[str, Any]:
     """The v22 spelling: `did`, longer direction words, status and durations."""
-    document = v16_document(call, (), tenant, event_type=event_type)
+    return v22_of(v16_document(call, targets, tenant, event_type=event_type), call, targets)
+
+
+def v22_of(v16: dict[str, Any], call: Call, targets: Targets) -> dict[str, Any]:
+    """The same from the v16 document of the same call, for a writer who needs both."""
+    document = v16.copy()
     document["did"] = document.pop("did_cid")
+    told = document.pop("call_targets")
     document["direction"] = call.direction
     document["call_status"] = _V22_STATUS[CallStatus(call.status)]
     document["ring_duration"] = str(call.ring_duration)
     document["talk_duration"] = call.talk_duration
-    document["call_targets"] = [_v22_target(target_id, target, call.did) for target_id, target in targets]
+    document["call_targets"] = [
+        _v22_target(v16_target, target, call.did) for v16_target, (_, target) in zip(told, targets, strict=True)
+    ]
     return document
 
 
@@ -166,8 +174,8 @@ def _v16_target(target_id: int, target: CallTarget) -> dict[str, Any]:
     }
 
 
-def _v22_target(target_id: int, target: CallTarget, did: str) -> dict[str, Any]:
-    document = _v16_target(target_id, target)
+def _v22_target(v16: dict[str, Any], target: CallTarget, did: str) -> dict[str, Any]:
+    document = v16.copy()
     answered = target.answered_time
     document["call_type"] = _V22_CALL_TYPE.get(target.call_type, target.call_type)
     document["did"] = did

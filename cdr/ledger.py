@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import orjson
 from django.db import connection
 from django.utils import timezone
 
-from cdr.documents import CALL_CDR, CDR_DELETED, CDR_UPDATED, CallTarget, unix, v16_document, v22_document
+from cdr.documents import CALL_CDR, CDR_DELETED, CDR_UPDATED, CallTarget, unix, v16_document, v22_document, v22_of
 from cdr.models import CDR, DeletedCDR, RateRule, Target
 from cdr.rating import Rate
 from cdr.records import Record, TargetRecord
@@ -17,7 +19,16 @@ from tenants.models import SipDomain, Tenant
 
 _RECORD_FIELDS = tuple(field.name for field in fields(Record) if field.name != "targets")
 _TARGET_FIELDS = tuple(field.name for field in fields(TargetRecord))
-_JSON_FIELDS = frozenset({"extensions", "merged_sessions", "held"})
+_PLAIN_OF_RECORD = tuple(name for name in _RECORD_FIELDS if name not in {"extensions", "merged_sessions"})
+_PLAIN_OF_TARGET = tuple(name for name in _TARGET_FIELDS if name != "held")
+_RECORD_COLUMNS = (
+    *("id", "switch_id", "recorded", "version"),
+    *_PLAIN_OF_RECORD,
+    *("extensions", "merged_sessions", "changed_in"),
+)
+_TARGET_COLUMNS = ("id", "cdr_id", "position", *_PLAIN_OF_TARGET, "held")
+_plain_of_record = attrgetter(*_PLAIN_OF_RECORD)
+_plain_of_target = attrgetter(*_PLAIN_OF_TARGET)
 _RATE_FIELDS = tuple(field.name for field in fields(Rate))
 
 
@@ -49,27 +60,18 @@ def write(tenant: Tenant, switch_id: int, records: Sequence[Record], cdr_ids: Ma
     for cdr_id, record in zip(ids, records, strict=True):
         numbered.append((cdr_id, record, [(next(taken), target) for target in record.targets]))
     now = timezone.now()
-    told = event_log.append(
-        [
-            event_log.Draft(
-                type=CALL_CDR,
-                session_id=record.session_id,
-                time=now,
-                document=v16_document(record, targets, tenant),
-                v22=v22_document(record, targets, tenant),
-            )
-            for _, record, targets in numbered
-        ]
-    )
-    _copy(
-        "cdr_cdr",
-        ("id", "switch_id", "recorded", "version", "changed_in", *_RECORD_FIELDS),
-        (
-            (cdr_id, switch_id, False, 1, event.id, *_values(record, _RECORD_FIELDS))
-            for (cdr_id, record, _), event in zip(numbered, told, strict=True)
-        ),
-    )
-    _copy_targets((cdr_id, targets) for cdr_id, _, targets in numbered)
+    drafts = [_draft(tenant, record, targets, now) for _, record, targets in numbered]
+    rows = [(cdr_id, switch_id, False, 1, *_record_row(record)) for cdr_id, record, _ in numbered]
+    target_rows = _target_rows((cdr_id, targets) for cdr_id, _, targets in numbered)
+    # From here on the tenant's counter is held: everything that can be made ready is.
+    told = event_log.append(drafts)
+    _copy("cdr_cdr", _RECORD_COLUMNS, ((*row, event.id) for row, event in zip(rows, told, strict=True)))
+    _copy("cdr_target", _TARGET_COLUMNS, target_rows)
+
+
+def _draft(tenant: Tenant, record: Record, targets: list[tuple[int, TargetRecord]], now: datetime) -> event_log.Draft:
+    v16 = v16_document(record, targets, tenant)
+    return event_log.Draft(CALL_CDR, record.session_id, now, v16, v22_of(v16, record, targets))
 
 
 def tell(drafts: Iterable[event_log.Draft]) -> None:
@@ -142,7 +144,7 @@ def _replace(row: CDR, record: Record) -> list[tuple[int, TargetRecord]]:
     fresh = iter(_take_ids("cdr_target", sum(target.target_id not in kept for target in record.targets)))
     targets = [(kept.get(target.target_id) or next(fresh), target) for target in record.targets]
     Target.objects.filter(cdr_id=row.pk).delete()
-    _copy_targets([(row.pk, targets)])
+    _copy("cdr_target", _TARGET_COLUMNS, _target_rows([(row.pk, targets)]))
     return targets
 
 
@@ -175,16 +177,20 @@ def _take_ids(table: str, count: int) -> list[int]:
         return [number for (number,) in cursor.fetchall()]
 
 
-def _copy_targets(groups: Iterable[tuple[int, Sequence[tuple[int, TargetRecord]]]]) -> None:
-    _copy(
-        "cdr_target",
-        ("id", "cdr_id", "position", *_TARGET_FIELDS),
-        (
-            (target_id, cdr_id, position, *_values(target, _TARGET_FIELDS))
-            for cdr_id, targets in groups
-            for position, (target_id, target) in enumerate(targets)
-        ),
-    )
+def _target_rows(groups: Iterable[tuple[int, Sequence[tuple[int, TargetRecord]]]]) -> list[tuple[Any, ...]]:
+    return [
+        (target_id, cdr_id, position, *_plain_of_target(target), _json(target.held))
+        for cdr_id, targets in groups
+        for position, (target_id, target) in enumerate(targets)
+    ]
+
+
+def _record_row(record: Record) -> tuple[Any, ...]:
+    return (*_plain_of_record(record), _json(record.extensions), _json(record.merged_sessions))
+
+
+def _json(value: list[Any]) -> str:
+    return orjson.dumps(value).decode() if value else "[]"
 
 
 def _copy(table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
@@ -193,10 +199,3 @@ def _copy(table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -
     with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)
-
-
-def _values(record: Record | TargetRecord, names: Sequence[str]) -> list[Any]:
-    return [
-        orjson.dumps(getattr(record, name)).decode() if name in _JSON_FIELDS else getattr(record, name)
-        for name in names
-    ]

@@ -81,7 +81,7 @@ def read(document: Document, extensions: Container[str], rates: Sequence[Rate] =
     return Record(
         session_id=session_id_of(document),
         call_id=_text(document, "call_id", reading.CALL_ID_MAX),
-        direction=direction,
+        direction=direction.value,
         caller=caller,
         caller_display_name=reading.clean_name(document.get("caller_display_name"), "caller_display_name"),
         caller_domain=_text(document, "caller_domain", reading.DOMAIN_MAX),
@@ -98,7 +98,7 @@ def read(document: Document, extensions: Container[str], rates: Sequence[Rate] =
         ended_time=ended,
         ring_duration=seconds_between(ring, answered or ended),
         talk_duration=seconds_between(answered, ended),
-        status=status_of(answered=answered is not None, status_code=status_code),
+        status=status_of(answered=answered is not None, status_code=status_code).value,
         status_code=status_code,
         end_reason=_end_reason(document),
         user_data=reading.read_user_data(document),
@@ -202,11 +202,9 @@ def _text(document: Document, name: str, longest: int, *, required: bool = False
     return reading.read_text(document, name, longest, required=required)
 
 
-def _time(document: Document, *names: str) -> datetime | None:
+def _time(document: Document, name: str, other: str = "") -> datetime | None:
     """Unix seconds as string or int, "0" for never; RFC 3339 too."""
-    for name in names:
-        value = document.get(name)
-        if value in (None, "", "0", 0):
-            continue
-        return reading.read_time(value, name)
-    return None
+    value = document.get(name) or (document.get(other) if other else None)
+    if not value or value == "0":
+        return None
+    return reading.read_time(value, name)

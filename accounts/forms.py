@@ -28,20 +28,20 @@ def attempt(form: forms.Form, verb: Callable[[], T]) -> T | None:
     return None
 
 
-def _line(label: str, *, max_length: int, help_text: str = "", **attrs: str) -> forms.CharField:
+def line(label: str, *, max_length: int, help_text: str = "", **attrs: str) -> forms.CharField:
     return forms.CharField(
         label=label, required=False, max_length=max_length, help_text=help_text, widget=forms.TextInput(attrs=attrs)
     )
 
 
-def _password(label: str, autocomplete: str, help_text: str = "") -> forms.CharField:
+def password_field(label: str, autocomplete: str, help_text: str = "") -> forms.CharField:
     return forms.CharField(
         label=label, max_length=256, strip=False, help_text=help_text,
         widget=forms.PasswordInput(attrs={"autocomplete": autocomplete}),
     )  # fmt: skip
 
 
-def _zones(empty: str = "") -> list[tuple[str, str]]:
+def zones(empty: str = "") -> list[tuple[str, str]]:
     return [*([("", empty)] if empty else []), *((zone, zone.replace("_", " ")) for zone in time_zones())]
 
 
@@ -56,21 +56,21 @@ class SignInForm(forms.Form):
     username = forms.CharField(
         label="User name", max_length=254, widget=forms.TextInput(attrs={"autocomplete": "username", "autofocus": True})
     )
-    password = _password("Password", "current-password")
+    password = password_field("Password", "current-password")
 
 
 class ProfileForm(forms.Form):
-    display_name = _line("Display Name", max_length=120, autocomplete="name")
-    email = _line("Email", max_length=254, autocomplete="email")
+    display_name = line("Display Name", max_length=120, autocomplete="name")
+    email = line("Email", max_length=254, autocomplete="email")
     time_zone = forms.ChoiceField(
-        label="Time zone", required=False, choices=lambda: _zones("The company's"), help_text="Of every time you see."
+        label="Time zone", required=False, choices=lambda: zones("The company's"), help_text="Of every time you see."
     )
 
 
 class OwnPasswordForm(forms.Form):
-    current = _password("Present password", "current-password")
-    password = _password("New password", "new-password", "At least 10 characters.")
-    again = _password("New password again", "new-password")
+    current = password_field("Present password", "current-password")
+    password = password_field("New password", "new-password", "At least 10 characters.")
+    again = password_field("New password again", "new-password")
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -80,9 +80,9 @@ class OwnPasswordForm(forms.Form):
 
 
 class UserForm(forms.Form):
-    username = _line("User name", max_length=64, autocomplete="off")
-    display_name = _line("Display Name", max_length=120, autocomplete="off")
-    email = _line("Email", max_length=254, autocomplete="off")
+    username = line("User name", max_length=64, autocomplete="off")
+    display_name = line("Display Name", max_length=120, autocomplete="off")
+    email = line("Email", max_length=254, autocomplete="off")
     role = forms.ChoiceField(label="Role")
 
     def __init__(self, *args: Any, roles: list[tuple[str, str]], **kwargs: Any) -> None:
@@ -91,7 +91,7 @@ class UserForm(forms.Form):
 
 
 class NewUserForm(UserForm):
-    number = _line(
+    number = line(
         "Extension Number", max_length=32, help_text="Leave it empty for a user without a phone.", inputmode="tel"
     )
     may_sign_in = forms.BooleanField(
@@ -102,8 +102,8 @@ class NewUserForm(UserForm):
 
 class ExtensionForm(forms.Form):
     version = forms.IntegerField(widget=forms.HiddenInput, required=False)
-    display_name = _line("Name of the extension", max_length=120, help_text="Shown beside its number in every call.")
-    outbound_caller_id = _line("Outbound Caller ID", max_length=32, help_text="Shown to the person called.")
+    display_name = line("Name of the extension", max_length=120, help_text="Shown beside its number in every call.")
+    outbound_caller_id = line("Outbound Caller ID", max_length=32, help_text="Shown to the person called.")
     record_audio = forms.BooleanField(
         label="Record Audio Calls", required=False, help_text="Every call is kept as a WAV file, a video call too."
     )
@@ -116,12 +116,12 @@ class ExtensionForm(forms.Form):
 
 
 class NewExtensionForm(forms.Form):
-    number = _line("Extension Number", max_length=32, inputmode="tel")
+    number = line("Extension Number", max_length=32, inputmode="tel")
 
 
 class CompanyForm(forms.Form):
     version = forms.IntegerField(widget=forms.HiddenInput)
-    time_zone = forms.ChoiceField(label="Time zone", choices=_zones)
+    time_zone = forms.ChoiceField(label="Time zone", choices=zones)
     currency = forms.ChoiceField(label="Currency", choices=[(code, code) for code in CURRENCIES])
     enable_extension_audio_recording = forms.BooleanField(
         label="Enable extension audio recording", required=False,
@@ -155,7 +155,7 @@ _SCOPES = {
 
 
 class TokenForm(forms.Form):
-    name = _line("Name", max_length=100, help_text="The program that will use it.", autocomplete="off")
+    name = line("Name", max_length=100, help_text="The program that will use it.", autocomplete="off")
     days = forms.ChoiceField(
         label="Ends after", initial="365",
         choices=[("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("0", "Never")],
@@ -170,8 +170,8 @@ class TokenForm(forms.Form):
 
 
 class AuditFilterForm(forms.Form):
-    who = _line("Who", max_length=200)
-    action = _line("Action", max_length=64, placeholder="user.changed")
-    subject = _line("What", max_length=200)
+    who = line("Who", max_length=200)
+    action = line("Action", max_length=64, placeholder="user.changed")
+    subject = line("What", max_length=200)
     since = forms.DateField(label="From", required=False, widget=forms.DateInput(attrs={"type": "date"}))
     until = forms.DateField(label="To", required=False, widget=forms.DateInput(attrs={"type": "date"}))

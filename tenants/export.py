@@ -85,6 +85,11 @@ def run_export(export: TenantExport) -> None:
         older.delete()
 
 
+@transaction.atomic
+def note_download(actor: Actor, export: TenantExport) -> None:
+    announce(actor, "tenant.export_downloaded", subject=export.tenant.name, subject_id=export.tenant_id)
+
+
 def remove_files(tenant: Tenant) -> None:
     for export in finished_exports(tenant):
         path_of(export).unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from django.db import IntegrityError, transaction
 from tenants.changes import Actor, announce
 from tenants.errors import RefusedError
 from tenants.models import SipDomain, Tenant
-from tenants.values import sip_domain
+from tenants.values import clean_fields, sip_domain
 
 
 def primary_domain(tenant: Tenant) -> str:
@@ -22,12 +22,12 @@ def domains_of(tenant: Tenant) -> list[str]:
 def add_sip_domain(actor: Actor, tenant: Tenant, domain: str) -> SipDomain:
     """Devices cannot register under it until their extension's SIP password is set anew: the password is kept only
     as a digest of each realm."""
-    cleaned = sip_domain(domain)
+    cleaned = clean_fields({"domain": domain}, {"domain": sip_domain})["domain"]
     try:
         with transaction.atomic():
             added = SipDomain.objects.create(tenant=tenant, domain=cleaned)
     except IntegrityError as error:
-        raise ValidationError("A tenant already has this SIP domain.") from error
+        raise ValidationError({"domain": ["A tenant already has this SIP domain."]}) from error
     announce(actor, "sip_domain.added", subject=tenant.name, subject_id=tenant.pk, after={"domain": cleaned})
     return added
 

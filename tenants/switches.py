@@ -78,9 +78,9 @@ def _json_object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValidationError("This must be a JSON object.")
     try:
-        written = json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise ValidationError("This holds half a character.") from error
+        written = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (UnicodeEncodeError, ValueError) as error:
+        raise ValidationError("This holds half a character, or something that is no number.") from error
     if len(written) > _MAX_JSON or b"\\u0000" in written:
         raise ValidationError(f"Use at most {_MAX_JSON} bytes, and no NUL.")
     return value

@@ -1,5 +1,55 @@
-"""Doors of this room on a system host."""
+"""Doors of the system administrator's desk, on the system host."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from portal.system import administrators, api, home, settings, switches, tenants, trunks
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", home.home, name="home"),
+    path("tenants", tenants.tenants, name="tenants"),
+    path("tenants/new", tenants.new_tenant, name="tenant-new"),
+    path("tenants/<int:tenant_id>", tenants.tenant_page, name="tenant"),
+    path("tenants/<int:tenant_id>/progress", tenants.tenant_progress, name="tenant-progress"),
+    path("tenants/<int:tenant_id>/sip-domains", tenants.tenant_sip_domains, name="tenant-sip-domains"),
+    path("tenants/<int:tenant_id>/sip-domains/<int:domain_id>", tenants.tenant_sip_domain, name="tenant-sip-domain"),
+    path("tenants/<int:tenant_id>/state", tenants.tenant_state, name="tenant-state"),
+    path("tenants/<int:tenant_id>/retry", tenants.tenant_retry, name="tenant-retry"),
+    path("tenants/<int:tenant_id>/export", tenants.tenant_export, name="tenant-export"),
+    path("tenants/<int:tenant_id>/exports/<int:export_id>", tenants.tenant_export_file, name="tenant-export-file"),
+    path("tenants/<int:tenant_id>/delete", tenants.tenant_delete, name="tenant-delete"),
+    path("tenants/<int:tenant_id>/manage", tenants.tenant_manage, name="tenant-manage"),
+    path("trunks", trunks.trunks, name="trunks"),
+    path("trunks/new", trunks.new_trunk, name="trunk-new"),
+    path("trunks/<int:trunk_id>", trunks.trunk_edit, name="trunk-edit"),
+    path("trunks/<int:trunk_id>/delete", trunks.trunk_delete, name="trunk-delete"),
+    path("inbound-rules", trunks.inbound_rules, name="inbound-rules"),
+    path("inbound-rules/new", trunks.new_inbound_rule, name="inbound-rule-new"),
+    path("inbound-rules/<int:rule_id>", trunks.inbound_rule_edit, name="inbound-rule-edit"),
+    path("inbound-rules/<int:rule_id>/delete", trunks.inbound_rule_delete, name="inbound-rule-delete"),
+    path("switches", switches.switches, name="switches"),
+    path("switches/new", switches.new_switch, name="switch-new"),
+    path("switches/<int:switch_id>", switches.switch_edit, name="switch-edit"),
+    path("switches/<int:switch_id>/token", switches.switch_token, name="switch-token"),
+    path("switches/<int:switch_id>/delete", switches.switch_delete, name="switch-delete"),
+    path("settings", settings.settings_general, name="settings-general"),
+    path("administrators", administrators.administrators, name="administrators"),
+    path("administrators/<int:user_id>/active", administrators.administrator_active, name="administrator-active"),
+    path("administrators/<int:user_id>/password", administrators.administrator_password, name="administrator-password"),
+    path("api/v1/settings", api.Settings.as_view(), name="api-settings"),
+    path("api/v1/tenants", api.Tenants.as_view(), name="api-tenants"),
+    path("api/v1/tenants/<str:tenant_id>", api.OneTenant.as_view(), name="api-tenant"),
+    path("api/v1/tenants/<str:tenant_id>/sip-domains", api.TenantSipDomains.as_view(), name="api-tenant-sip-domains"),
+    path(
+        "api/v1/tenants/<str:tenant_id>/sip-domains/<str:domain>",
+        api.TenantSipDomain.as_view(),
+        name="api-tenant-sip-domain",
+    ),
+    path("api/v1/tenants/<str:tenant_id>/<str:verb>", api.TenantState.as_view(), name="api-tenant-state"),
+    path("api/v1/trunks", api.Trunks.as_view(), name="api-trunks"),
+    path("api/v1/trunks/<str:trunk_id>", api.OneTrunk.as_view(), name="api-trunk"),
+    path("api/v1/inbound-rules", api.InboundRules.as_view(), name="api-inbound-rules"),
+    path("api/v1/inbound-rules/<str:rule_id>", api.OneInboundRule.as_view(), name="api-inbound-rule"),
+    path("api/v1/switches", api.Switches.as_view(), name="api-switches"),
+    path("api/v1/switches/<str:switch_id>", api.OneSwitch.as_view(), name="api-switch"),
+    path("api/v1/switches/<str:switch_id>/token", api.SwitchToken.as_view(), name="api-switch-token"),
+]

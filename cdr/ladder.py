@@ -111,13 +111,16 @@ def _ticks(seconds: float) -> list[Tick]:
 
 def _caller(call: CDR, targets: Sequence[Target], scale: _Scale, end: datetime) -> Row:
     answered = [target for target in targets if target.answered_time]
-    first = min((target.answered_time for target in answered if target.answered_time), default=None)
     blocks = []
-    waited_until = first or end
-    if waited_until > call.start_time:
-        blocks.append(scale.block("ringing", call.start_time, waited_until, "Waiting for an answer", "Ringing"))
-    for target in answered:
+    reached = call.start_time
+    for target in sorted(answered, key=lambda target: target.answered_time or end):
+        since = target.answered_time or end
+        if since > reached:
+            blocks.append(scale.block("ringing", reached, since, "Waiting for an answer", "Ringing"))
         blocks += _answered_blocks(target, scale)
+        reached = max(reached, target.ended_time)
+    if not answered:
+        blocks.append(scale.block("ringing", reached, end, "Waiting for an answer", "Ringing"))
     spoken = ", ".join(block.title for block in blocks)
     return Row("phone", call.caller, "caller", f"{call.caller}: {spoken}", _length(call.start_time, end), blocks)
 

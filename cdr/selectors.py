@@ -19,6 +19,7 @@ from cdr.models import CDR, NAMES, LiveSession
 
 MANY = 50  # so many new calls are counted, then it says "50+"
 SEARCH_WORDS = 6
+COUNTED = 2000  # calls of a list that are counted rather than estimated
 FEW = 5000  # matches of a search by words that are looked up one by one
 
 
@@ -173,6 +174,15 @@ def estimate(calls: "QuerySet[CDR]") -> int:
         return 0
     (plan,) = json.loads(calls.order_by().explain(format="json"))
     return int(plan["Plan"]["Plan Rows"])
+
+
+def about(calls: "QuerySet[CDR]") -> tuple[int, bool]:
+    """How many, and whether that is exact: a number that is small by the estimate is counted."""
+    guess = estimate(calls)
+    if guess > COUNTED:
+        return guess, False
+    counted = len(calls.order_by().values_list("pk")[: COUNTED + 1])
+    return (counted, True) if counted <= COUNTED else (max(guess, counted), False)
 
 
 def last_id() -> int:

@@ -28,8 +28,8 @@ from cdr.records import seconds_between
 from cdr.selectors import (
     MANY,
     Slice,
+    about,
     count_since,
-    estimate,
     last_id,
     narrowed,
     neighbours,
@@ -90,8 +90,9 @@ def cdr_list(request: HttpRequest) -> HttpResponseBase:
     except ApiError:  # a cursor that was cut or written by hand
         return HttpResponseRedirect(_address(_kept(request)))
     kept = _kept(request)
-    shown = columns.chosen(request.COOKIES.get(columns.COOKIE))
     whole = page.previous is None and page.next is None
+    total, exact = (len(page.rows), True) if whole else about(calls)
+    shown = columns.chosen(request.COOKIES.get(columns.COOKIE))
     context = {
         "form": form,
         "from_value": _input(filters.since) if "from" in kept else "",
@@ -103,7 +104,8 @@ def cdr_list(request: HttpRequest) -> HttpResponseBase:
         "chips": _chips(form, kept),
         "periods": _period_links(kept),
         "any_time": _address(_without(kept, "period", "from", "to")),
-        "total": len(page.rows) if whole else estimate(calls),
+        "total": total,
+        "about": not exact,
         "whole": whole,
         "span": _span(page),
         "ascending": ascending,

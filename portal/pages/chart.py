@@ -47,7 +47,7 @@ def chart_of(hours: Sequence[Hour], now: datetime) -> Chart:
     share = 100 / max(len(hours), 1)
     bars = [_bar(hour, index, share, unit, now) for index, hour in enumerate(hours)]
     rules = [
-        (f"{HEIGHT - value * unit:.1f}", f"{HEIGHT - value * unit - 4:.1f}", value)
+        (f"{HEIGHT - value * unit:.1f}", f"{HEIGHT - value * unit + 4:.1f}", value)
         for value in range(step, top + 1, step)
     ]
     busiest = max(hours, key=lambda hour: hour.answered + hour.others, default=None)

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import secrets
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -22,7 +23,6 @@ from tests.asterisk.flows import FLOWS, open_lab
 from tests.asterisk.rig import HOST, Asterisk, prepare, running_asterisk
 
 STREAMS = Path(__file__).resolve().parents[1] / "pbx" / "asterisk" / "streams"
-APPLICATION = "voxledger-capture"
 VARIABLES = ("SESSIONID", "TENANT_DOMAIN", "DID", "TRUNK_NAME", "FROM_DOMAIN")
 # Registrations and device states are no part of a call; dialplan steps are most of the stream and say nothing that a
 # UserEvent of deploy/asterisk does not say better.
@@ -85,17 +85,22 @@ async def recording_events(asterisk: Asterisk) -> AsyncIterator[Recorder]:
     reader, writer = await asyncio.open_connection(HOST, asterisk.ami_port)
     login = f"Action: Login\r\nUsername: {asterisk.username}\r\nSecret: {asterisk.secret}\r\n\r\n"
     writer.write(login.encode())
-    async with aiohttp.ClientSession() as session:
-        key = f"{asterisk.username}:{asterisk.secret}"
-        query = {"app": APPLICATION, "subscribeAll": "true", "api_key": key}
-        async with session.ws_connect(f"{asterisk.ari_url}/events", params=query) as socket:
-            tasks = [asyncio.create_task(recorder.follow_ami(reader)), asyncio.create_task(recorder.follow_ari(socket))]
-            try:
-                yield recorder
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+    application, key = f"capture-{secrets.token_hex(4)}", f"{asterisk.username}:{asterisk.secret}"
+    # Not subscribeAll: Asterisk 22.10 hangs in it for good, ARI with it, when a phone registers at that moment.
+    everything = {"eventSource": "channel:,bridge:", "api_key": key}
+    async with (
+        aiohttp.ClientSession(f"{asterisk.ari_url}/", timeout=aiohttp.ClientTimeout(connect=5)) as session,
+        session.ws_connect("events", params={"app": application, "api_key": key}) as socket,
+        session.post(f"applications/{application}/subscription", params=everything) as answer,
+    ):
+        answer.raise_for_status()
+        tasks = [asyncio.create_task(recorder.follow_ami(reader)), asyncio.create_task(recorder.follow_ari(socket))]
+        try:
+            yield recorder
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
     writer.close()
 
 

@@ -314,12 +314,15 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.1",  # the first that knows webhooks
     "TITLE": "Voxledger",
     "DESCRIPTION": "Call detail records, recordings and events of one tenant, or, on the system host, of all.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": r"/api(/v1|/switch/v1)?",
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
+        "events.contracts.add_webhooks",
         "portal.pages.api_docs.describe_errors",
     ],
     "SWAGGER_UI_DIST": "SIDECAR",

@@ -1,5 +1,6 @@
 """HTTP and WebSocket, both routed to a tenant by their host."""
 
+import gc
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
@@ -24,3 +25,9 @@ application = ProtocolTypeRouter(
         "websocket": TenantSocketMiddleware(URLRouter(websocket_urlpatterns)),
     }
 )
+
+# What is loaded by now lives as long as the process. The collector need not look at it again, nor so often at a batch
+# of calls, which leaves no cycles: a fifth of the time of finished calls went there.
+gc.collect()
+gc.freeze()
+gc.set_threshold(50_000, 20, 50)

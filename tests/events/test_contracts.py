@@ -1,0 +1,331 @@
+"""The contracts against what is really sent, and the documents that are built from them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+from django.db import connection, transaction
+from django.test import Client
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.validation import validate_schema
+from jsonschema import Draft202012Validator
+
+from accounts.models import User
+from accounts.roles import Role
+from cdr import calls, ledger, progress
+from cdr.callevents import CallEvent
+from cdr.models import RateRule
+from events import contracts, deliveries, samples
+from events.closing import CloseCode
+from events.log import render
+from events.models import Event, Profile
+from events.protocol import parse
+from events.types import EVENT_TYPES
+from portal.sockets import UNKNOWN_HOST
+from tenants.models import Tenant
+from tests.cdr.tables import events, ext, outside, spec_call
+from tests.events.conftest import AT
+
+RECORD_TYPES = {"call_cdr", "cdr_updated"}
+ALL = [(event_type, profile) for event_type, profile in contracts.contracts()]
+BOTH = [Profile.V16.value, Profile.V22.value]
+
+
+def validator(event_type: str, profile: str) -> Draft202012Validator:
+    return Draft202012Validator(contracts.contracts()[event_type, profile])
+
+
+def faults(document: Any, profile: str) -> list[str]:
+    return [error.message for error in validator(document["event_type"], profile).iter_errors(document)]
+
+
+def tell(tenant: Tenant, *told: Sequence[CallEvent], types: Sequence[str] = ()) -> None:
+    tenant.event_types = list(types)
+    for each in told:
+        with transaction.atomic():
+            calls.apply(tenant, 7, each)
+
+
+def sent(profile: str) -> list[Any]:
+    return [orjson.loads(event.payload(profile)) for event in Event.objects.all()]
+
+
+def transferred_out() -> list[CallEvent]:
+    """A call that was answered, then sent out over the trunk to a mobile that was busy, then to one that talks."""
+    mobile = {"callee": outside("5551000"), "trunk": "AudioCodes", "destination": "sip:5551000@sbc"}
+    return events(
+        (0, "call.started", {"caller": ext("101", "Ann"), "callee": ext("102", "Бо"), "domain": "acme.test"}),
+        (1, "target.added", {"target_id": "102", "callee": ext("102", "Бо")}),
+        (1, "target.ringing", {"target_id": "102"}),
+        (3, "target.answered", {"target_id": "102"}),
+        (4, "party.updated", {"leg": "102", "display_name": "Bo"}),
+        (9, "target.ended", {"target_id": "102", "end_reason": "referred"}),
+        (9, "target.added", {"target_id": "busy", "call_type": "callback", **mobile}),
+        (10, "target.ended", {"target_id": "busy", "end_reason": "callee_disconnect", "status_code": 486}),
+        (10, "target.added", {"target_id": "mobile", "outbound_caller_id": "18800606", **mobile}),
+        (12, "target.answered", {"target_id": "mobile"}),
+        (72, "target.ended", {"target_id": "mobile", "end_reason": "caller_disconnect"}),
+        (72, "call.ended", {"ended_reason": "caller_disconnect", "status_code": 0}),
+        session="9007199254740993",
+    )
+
+
+def corrected() -> list[CallEvent]:
+    """A name that the switch tells after the end of `spec_call`."""
+    (late,) = events((60, "party.updated", {"leg": "caller", "display_name": "Eve"}))
+    return [replace(late, id="late")]
+
+
+# --- What is sent -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("profile", BOTH)
+def test_a_finished_call_is_as_its_schema_says(acme: Tenant, profile: str) -> None:
+    RateRule.objects.create(prefix="555", price_1="0.1", price_n="0.1", interval_1=60, interval_n=60)
+    tell(acme, spec_call(), transferred_out())
+    documents = sent(profile)
+    assert [document["event_type"] for document in documents] == ["call_cdr", "call_cdr"]
+    assert [faults(document, profile) for document in documents] == [[], []]
+    costs = [target.get("cost") for target in documents[1]["call_targets"]]
+    assert any(costs) is (profile == "v22")
+
+
+@pytest.mark.parametrize("profile", BOTH)
+def test_a_corrected_record_is_as_its_schema_says(acme: Tenant, profile: str) -> None:
+    tell(acme, spec_call(), corrected())
+    (_, document) = sent(profile)
+    assert faults(document, profile) == []
+    assert (document["event_type"], document["changes"]) == ("cdr_updated", {"caller_display_name": ["", "Eve"]})
+
+
+@pytest.mark.parametrize("profile", BOTH)
+def test_a_deleted_record_is_as_its_schema_says(acme: Tenant, profile: str) -> None:
+    tell(acme, spec_call())
+    with transaction.atomic():
+        ledger.delete([event.session_id for event in spec_call()[:1]])
+    (_, document) = sent(profile)
+    assert document["event_type"] == "cdr_deleted"
+    assert faults(document, profile) == []
+
+
+@pytest.mark.parametrize("profile", BOTH)
+def test_every_message_of_a_call_in_progress_is_as_its_schema_says(acme: Tenant, profile: str) -> None:
+    tell(acme, spec_call(), transferred_out(), types=progress.TYPES)
+    documents = sent(profile)
+    assert {document["event_type"] for document in documents} == {*progress.TYPES, "call_cdr"}
+    assert [found for document in documents if (found := faults(document, profile))] == []
+
+
+@pytest.mark.parametrize("profile", BOTH)
+def test_the_test_message_is_as_its_schema_says(acme: Tenant, profile: str) -> None:
+    body = render(samples.call_cdr(acme, AT, profile=profile), deliveries.TEST_EVENT_ID)
+    assert faults(orjson.loads(body), profile) == []
+
+
+@pytest.mark.parametrize(("event_type", "profile"), ALL)
+def test_a_schema_asks_for_every_field_that_is_sent_and_its_type(acme: Tenant, event_type: str, profile: str) -> None:
+    schema = contracts.contracts()[event_type, profile]
+    Draft202012Validator.check_schema(schema)
+    assert set(schema["required"]) == set(schema["properties"])
+    assert "$ref" not in orjson.dumps(schema).decode()
+    assert "additionalProperties" not in schema
+    tell(acme, transferred_out(), spec_call(), corrected(), types=progress.TYPES)
+    with transaction.atomic():
+        ledger.delete([event.session_id for event in spec_call()[:1]])
+    document = next(each for each in sent(profile) if each["event_type"] == event_type)
+    assert set(document) == set(schema["properties"])
+    for name, value in document.items():
+        without = {field: document[field] for field in document if field != name}
+        assert not validator(event_type, profile).is_valid(without), name
+        assert not validator(event_type, profile).is_valid(document | {name: 1 if isinstance(value, str) else "1"}), (
+            name
+        )
+    assert validator(event_type, profile).is_valid(document | {"not_known_yet": None})
+
+
+@pytest.mark.parametrize("profile", BOTH)
+def test_a_target_in_the_other_spelling_is_no_target(acme: Tenant, profile: str) -> None:
+    tell(acme, spec_call())
+    (document,) = sent(profile)
+    targets = document["call_targets"]
+    for name in targets[0]:
+        less = [{field: value for field, value in targets[0].items() if field != name}]
+        assert not validator("call_cdr", profile).is_valid(document | {"call_targets": less}), name
+    assert not validator("call_cdr", profile).is_valid(document | {"call_targets": [targets[0] | {"status_code": "0"}]})
+
+
+def test_every_type_that_is_sent_has_a_contract() -> None:
+    # Recordings tell nothing yet.
+    told = {name for name in EVENT_TYPES if not name.startswith("recording_")} | {"cdr_deleted"}
+    assert set(ALL) == {(name, profile) for name in told for profile in BOTH}
+    same = {name for name in told if _content(name, "v16") == _content(name, "v22")}
+    assert told - same == RECORD_TYPES
+
+
+def _content(event_type: str, profile: str) -> dict[str, Any]:
+    return contracts.payload_schema(event_type, profile)
+
+
+# --- AsyncAPI ---------------------------------------------------------------------------------------------------
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def resolve(document: Any, reference: str) -> Any:
+    assert reference.startswith("#/"), reference
+    for step in reference[2:].split("/"):
+        document = document[step]
+    return document
+
+
+def bundled(document: dict[str, Any], schema: dict[str, Any]) -> Draft202012Validator:
+    return Draft202012Validator({**schema, "components": document["components"]})
+
+
+def test_asyncapi_leads_everywhere_it_points() -> None:
+    document = contracts.asyncapi(host="acme.portal.test:8000", secure=True)
+    assert document["asyncapi"] == "3.0.0"
+    assert document["servers"] == {"portal": {"host": "acme.portal.test:8000", "protocol": "wss"}}
+    found = list(references(document))
+    assert len(found) > 3 * len(ALL)
+    for reference in found:
+        assert isinstance(resolve(document, reference), dict), reference
+
+
+def test_asyncapi_names_every_event_and_every_operation() -> None:
+    document = contracts.asyncapi(host="x", secure=False)
+    commands = {"auth", "authReply", "subscribe", "subscribeReply", "unsubscribe", "unsubscribeReply"}
+    assert set(document["channels"]["wsi"]["messages"]) == commands | {f"{name}.{profile}" for name, profile in ALL}
+    assert {name: each["action"] for name, each in document["operations"].items()} == {
+        "authenticate": "receive",
+        "subscribe": "receive",
+        "unsubscribe": "receive",
+        "tell": "send",
+    }
+    told = [resolve(document, each["$ref"]) for each in document["operations"]["tell"]["messages"]]
+    assert [resolve(document, each["$ref"])["name"] for each in told] == [name for name, _ in ALL]
+    assert resolve(document, "#/components/schemas/call_cdr.v22") == contracts.payload_schema("call_cdr", "v22")
+
+
+def test_asyncapi_examples_are_as_their_payloads_say_and_are_understood() -> None:
+    document = contracts.asyncapi(host="x", secure=False)
+    for name, message in document["components"]["messages"].items():
+        for example in message.get("examples", []):
+            bundled(document, message["payload"]).validate(example["payload"])
+            if not name.endswith("Reply"):
+                parse(orjson.dumps(example["payload"]).decode())
+
+
+def test_asyncapi_refuses_commands_of_another_shape() -> None:
+    document = contracts.asyncapi(host="x", secure=False)
+
+    def takes(name: str, payload: dict[str, Any]) -> bool:
+        return bundled(document, document["components"]["messages"][name]["payload"]).is_valid(payload)
+
+    assert takes("auth", {"command": "auth"})
+    assert takes("auth", {"command": "auth", "extension_number": "101", "password": "x", "domain": "test.io"})
+    assert not takes("auth", {"command": "auth", "username": "admin"})
+    assert not takes("subscribe", {"command": "subscribe", "topics": "cdr_events"})
+    assert not takes("subscribe", {"command": "subscribe", "topics": ["cdr_events"], "since": 12})
+    assert not takes("authReply", {"command": "auth", "id": 1, "status": 0})
+
+
+def test_asyncapi_lists_the_close_codes_that_are_used() -> None:
+    codes = contracts.asyncapi(host="x", secure=False)["channels"]["wsi"]["x-close-codes"]
+    assert sorted(codes) == sorted(str(int(code)) for code in [*CloseCode, UNKNOWN_HOST])
+
+
+# --- OpenAPI ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("urls", ["portal.urls_tenant", "portal.urls_system"])
+def test_openapi_tells_the_webhooks(urls: str) -> None:
+    document = SchemaGenerator(urlconf=urls).get_schema(request=None, public=True)
+    validate_schema(document)
+    assert document["openapi"].startswith("3.1")
+    assert set(document["webhooks"]) == {name for name, _ in ALL}
+    operation = document["webhooks"]["call_cdr"]["post"]
+    headers = {each["name"]: each["required"] for each in operation["parameters"]}
+    assert headers == {
+        "webhook-id": True,
+        "webhook-timestamp": True,
+        "webhook-signature": True,
+        "webhook-replay": False,
+        "webhook-test": False,
+    }
+    refs = operation["requestBody"]["content"]["application/json"]["schema"]["anyOf"]
+    schemas = [resolve(document, each["$ref"]) for each in refs]
+    assert schemas == [contracts.payload_schema("call_cdr", profile) for profile in BOTH]
+
+
+# --- The doors --------------------------------------------------------------------------------------------------
+
+DOORS = ["/api/events/schemas/", "/api/events/schemas/call_cdr.v16.json", "/api/asyncapi.json"]
+
+
+def test_doors_are_open_to_every_role(
+    acme_client: Client, acme: Tenant, make_user: Callable[..., User], make_token: Callable[..., str]
+) -> None:
+    acme_client.force_login(make_user("someone", Role.USER), backend="accounts.backends.PortalBackend")
+    narrow = Client(headers={"host": "acme.portal.test", "authorization": f"Bearer {make_token(scopes=('cdr.view',))}"})
+    for door in DOORS:
+        assert acme_client.get(door).status_code == 200
+        assert narrow.get(door).json() == acme_client.get(door).json()
+
+
+def test_doors_are_open_on_the_system_host(system_client: Client, make_token: Callable[..., str]) -> None:
+    connection.set_schema_to_public()
+    headers = {"authorization": f"Bearer {make_token(role=Role.SYSTEM)}"}
+    for door in DOORS:
+        assert system_client.get(door, headers=headers).status_code == 200
+    document = system_client.get("/api/asyncapi.json", headers=headers).json()
+    assert document == contracts.asyncapi(host="portal.test", secure=False)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_doors_are_closed_to_strangers_and_to_other_methods(
+    acme_client: Client, globex_client: Client, acme: Tenant, make_token: Callable[..., str], door: str
+) -> None:
+    ours = {"authorization": f"Bearer {make_token()}"}
+    assert acme_client.get(door).status_code == 401
+    assert globex_client.get(door, headers=ours).status_code == 401
+    assert acme_client.get(door, headers={"authorization": "Bearer nonsense"}).status_code == 401
+    for method in ("post", "put", "patch", "delete"):
+        refused = getattr(acme_client, method)(door, headers=ours)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (405, "method_not_allowed")
+
+
+def test_schemas_door_lists_addresses_that_answer(
+    acme_client: Client, acme: Tenant, make_token: Callable[..., str]
+) -> None:
+    acme_client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {make_token()}"
+    page = acme_client.get("/api/events/schemas/").json()
+    assert page["next"] is None
+    assert [(item["type"], item["profile"]) for item in page["items"]] == ALL
+    for item in page["items"]:
+        answer = acme_client.get(item["url"])
+        assert answer.headers["Content-Type"] == "application/schema+json"
+        assert answer.json() == contracts.contracts()[item["type"], item["profile"]]
+        assert item["url"] == f"http://acme.portal.test{answer.json()['$id']}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["call_cdr.v17.json", "nothing.v16.json", "call_cdr.json", "call_cdr.v16", "parts.wsi.json", "..%2f.v16.json"],
+)
+def test_schema_door_knows_no_other_name(
+    acme_client: Client, acme: Tenant, make_token: Callable[..., str], name: str
+) -> None:
+    answer = acme_client.get(f"/api/events/schemas/{name}", headers={"authorization": f"Bearer {make_token()}"})
+    assert answer.status_code == 404

@@ -1,15 +1,21 @@
 """Structured logs: one line a fact, with the tenant and the session_id it is about."""
 
+import logging
 import logging.config
 from typing import Any
 
 import structlog
 
 
-def configure(_settings: dict[str, Any]) -> None:
-    """Called by Django as LOGGING_CONFIG; both structlog's and the standard library's loggers end in one handler."""
-    from django.conf import settings  # the settings module itself is still loading when this one is imported
+class OnlyAccidents(logging.Filter):
+    """Django's own line on an answered 4xx or 503 adds nothing to `portal.request`; a traceback does."""
 
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.exc_info is not None
+
+
+def configure(wanted: dict[str, Any]) -> None:
+    """Called by Django as LOGGING_CONFIG; both structlog's and the standard library's loggers end in one handler."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -17,7 +23,7 @@ def configure(_settings: dict[str, Any]) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    as_json = settings.LOG_FORMAT == "json"
+    as_json = wanted["format"] == "json"
     last: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if as_json
@@ -34,11 +40,14 @@ def configure(_settings: dict[str, Any]) -> None:
                     "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
                 }
             },
+            "filters": {"only_accidents": {"()": OnlyAccidents}},
             "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "structured"}},
-            "root": {"handlers": ["console"], "level": settings.LOG_LEVEL},
+            "root": {"handlers": ["console"], "level": wanted["level"]},
             "loggers": {
+                "django.request": {"filters": ["only_accidents"]},
                 "django.server": {"level": "WARNING"},
-                "uvicorn.access": {"level": "WARNING"},
+                "uvicorn.error": {"level": "WARNING"},  # its starting and stopping; the supervisor says that
+                "celery": {"level": "WARNING"},  # each task received and done; a task says itself what it did
                 "axes": {"level": "WARNING"},
             },
         }

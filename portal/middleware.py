@@ -35,7 +35,9 @@ class RequestLogMiddleware:
         response = self.get_response(request)
         response.headers["X-Request-Id"] = request_id
         if not request.path.startswith(("/static/", "/healthz", "/readyz")):
-            log.info(
+            # A switch asks many times a second; what it told is logged by the room that took it.
+            is_routine = request.path.startswith("/api/switch/") and response.status_code < 400
+            (log.debug if is_routine else log.info)(
                 "request",
                 method=request.method,
                 path=request.path,

@@ -42,15 +42,25 @@ def beat(folder: Path) -> Program:
 
 
 def simulator() -> Program:
-    return _python("simulator", _MANAGE, "simulate", stage=SOURCE_STAGE)
+    return _python("simulator", _MANAGE, "simulate", "--url", _local_url(), stage=SOURCE_STAGE)
 
 
 def connector(switch: Switch) -> Program:
-    return _python(connector_name(switch), _MANAGE, "connect", switch.name, stage=SOURCE_STAGE)
+    return _python(connector_name(switch), _MANAGE, "connect", "--", switch.name, stage=SOURCE_STAGE)
 
 
 def connector_name(switch: Switch) -> str:
     return f"switch-{switch.pk}"
+
+
+def local_host() -> str:
+    """Where the programs on this machine find the web server."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.BIND, settings.BIND)  # noqa: S104 - looked up, not bound
+
+
+def _local_url() -> str:
+    host = local_host()
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.PORT}"
 
 
 def _celery(name: str, *arguments: str, stage: int) -> Program:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from celery import shared_task
+from celery.signals import worker_ready
 from django.utils import timezone
 
 from tenants.models import WorkerHeartbeat
@@ -23,3 +24,9 @@ def heartbeat() -> None:
     """Proves that scheduler, broker and worker work together; /readyz reads it."""
     enter_public()
     WorkerHeartbeat.objects.update_or_create(name="worker", defaults={"seen_at": timezone.now()})
+
+
+@worker_ready.connect
+def _first_beat(**_: Any) -> None:
+    """The first one at once, so that a restart is ready as soon as its worker is."""
+    heartbeat.delay()

@@ -3,10 +3,9 @@
 import contextlib
 import os
 import secrets
+import socket
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,22 +58,22 @@ class Command(BaseCommand):
             raise StartError("\n".join(found))
         prepare_folder(settings.VAR_DIR)
         ground = Ground(settings.VAR_DIR / "run" / "up.lock")
-        address = system_address("")
-        with ground.held(address=address), self._signals(), self._everything_stopped_after():
+        with ground.held(address=system_address("")), self.supervisor.signals():
             with self.supervisor.interruptible():
                 check_port(settings.BIND, settings.PORT, patient=ground.was_killed)
-                self._start_services()
-                opened = self._prepare()
-                self._start_programs()
-                self._wait_for_web()
-            self._show(opened)
-            self.supervisor.run(self._follow_switches, every=SWITCHES_EVERY)
-            self._say("Stopping")
+            with self._everything_stopped_after():
+                self._live()
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        with self.supervisor.signals():
-            yield
+    def _live(self) -> None:
+        with self.supervisor.interruptible():
+            self._start_services()
+            opened = self._prepare()
+            self._start(programs.web(), programs.worker())
+            self._wait_for_web()
+            self._start(*self._sources())
+        self._show(opened)
+        self.supervisor.run(self._follow_switches, every=SWITCHES_EVERY)
+        self._say("Stopping")
 
     @contextlib.contextmanager
     def _everything_stopped_after(self) -> Iterator[None]:
@@ -121,26 +120,23 @@ class Command(BaseCommand):
         kept.write(file, opened)
         return opened
 
-    def _start_programs(self) -> None:
-        for program in self._wanted():
+    def _start(self, *wanted: Program) -> None:
+        for program in wanted:
             self.supervisor.start(program)
 
-    def _wanted(self) -> Iterator[Program]:
-        yield programs.web()
-        yield programs.worker()
+    def _sources(self) -> Iterator[Program]:
+        """What gives the others work, and so comes after them."""
         yield programs.beat(settings.VAR_DIR / "run")
         if settings.DEMO and settings.SIMULATOR_RATE:
             yield programs.simulator()
 
     def _wait_for_web(self) -> None:
-        host = "127.0.0.1" if settings.BIND in {"0.0.0.0", "::"} else settings.BIND  # noqa: S104 - compared, not bound
-        address = f"http://{f'[{host}]' if ':' in host else host}:{settings.PORT}/healthz"
-        deadline = time.monotonic() + WEB_START_SECONDS
+        host, deadline = programs.local_host(), time.monotonic() + WEB_START_SECONDS
         while time.monotonic() < deadline:
             self.supervisor.look(0.1)
-            with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(address, timeout=2):
+            with contextlib.suppress(OSError), socket.create_connection((host, settings.PORT), timeout=2):
                 return
-        raise StartError(f"The web server did not answer at {address} within {WEB_START_SECONDS:g} seconds.")
+        raise StartError(f"The web server did not answer on port {settings.PORT} within {WEB_START_SECONDS:g} seconds.")
 
     def _follow_switches(self) -> None:
         """A connector for every enabled switch that wants one, started anew when its address or secrets change."""

@@ -1,5 +1,7 @@
 """The REST interface of Asterisk, as far as an observer needs it: what is up, and a stream of events."""
 
+import base64
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -28,11 +30,11 @@ class Ari:
 
     def __init__(self, url: str, username: str, password: str) -> None:
         self.url = url.rstrip("/")
-        self._auth = aiohttp.BasicAuth(username, password)
+        self._headers = {"Authorization": f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"}
         self._username = username
 
     async def __aenter__(self) -> "Ari":
-        self._session = aiohttp.ClientSession(auth=self._auth, timeout=TIMEOUT)
+        self._session = aiohttp.ClientSession(headers=self._headers, timeout=TIMEOUT)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -43,17 +45,21 @@ class Ari:
         return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
-        """Everything that Asterisk tells about any channel, until it closes the connection.
+        """What Asterisk tells about any channel, until it closes the connection.
 
-        The first item is an empty event that says that the stream is open.
+        The first item is an empty event that says that the stream is open. Each stream is an application of its own, so
+        that two portals do not take it from each other.
         """
-        query = {"app": APPLICATION, "subscribeAll": "true"}
+        application = f"{APPLICATION}-{secrets.token_hex(4)}"
+        path = f"/applications/{application}"
         try:
             async with self._session.ws_connect(
-                f"{self.url}/events", params=query, heartbeat=20, max_msg_size=EVENT_MAX
+                f"{self.url}/events", params={"app": application}, heartbeat=20, max_msg_size=EVENT_MAX
             ) as socket:
-                allowed = [{"type": kind} for kind in EVENTS]
-                await self._call("PUT", f"/applications/{APPLICATION}/eventFilter", {"allowed": allowed})
+                await self._call("PUT", f"{path}/eventFilter", {"allowed": [{"type": kind} for kind in EVENTS]})
+                # Not subscribeAll=true: Asterisk 22.10 hangs in it for good, and all of ARI with it, when a phone
+                # registers at that moment. "channel:" is every channel.
+                await self._call("POST", f"{path}/subscription?eventSource=channel:")
                 yield {}
                 async for message in socket:
                     if message.type is aiohttp.WSMsgType.TEXT:

@@ -123,11 +123,10 @@ class Interpreter:
 
     def tick(self, now: datetime) -> list[CallEvent]:
         """Time passes: what was kept back long enough goes out, and what Asterisk declared over is closed."""
-        over = [
-            each for each in self._sessions.values() if each.over_since and now - each.over_since > WAIT_FOR_HANGUPS
-        ]
-        for session in over:
-            self._close(session)
+        self._seen_at = max(self._seen_at, now)
+        for session in list(self._sessions.values()):
+            if session.over_since and now - session.over_since > WAIT_FOR_HANGUPS:
+                self._close(session)
         return self._flush()
 
     def session_ids(self) -> set[str]:

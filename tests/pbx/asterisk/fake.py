@@ -1,0 +1,223 @@
+"""An Asterisk that says what a test tells it to: AMI over TCP, ARI over HTTP and a WebSocket."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from pbx.asterisk.ami import Message, Parser, text
+
+STREAMS = Path(__file__).parent / "streams"
+USER, PASSWORD = "voxledger", "let me in"
+
+
+def recorded(flow: str) -> list[dict[str, Any]]:
+    """What a real Asterisk told about a flow: `{"t", "source", "event"}`, in the order it arrived."""
+    return [json.loads(line) for line in (STREAMS / f"{flow}.jsonl").read_text().splitlines()]
+
+
+def told_now(flow: str) -> list[dict[str, Any]]:
+    """The same as if it happened just now, a minute ago at most."""
+    rows = recorded(flow)
+    shift = time.time() - rows[-1]["t"]
+    for row in rows:
+        row["t"] += shift
+        if "Timestamp" in row["event"]:
+            row["event"]["Timestamp"] = f"{float(row['event']['Timestamp']) + shift:.6f}"
+    return rows
+
+
+def encoded(message: Message) -> bytes:
+    lines = []
+    for key, value in message.items():
+        lines += [f"{key}: {each}" for each in (value if isinstance(value, list) else [value])]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+class FakeAsterisk:
+    def __init__(self) -> None:
+        self.password = PASSWORD
+        self.channels: list[Message] = []  # what CoreShowChannels lists
+        self.call_ids: dict[str, str] = {}  # what ARI lists
+        self.ami_port = 0
+        self.http_port = 0
+        self.signed_in = 0  # how often
+        self.pings = 0
+        self.answers_pings = True
+        self.clock_ahead = 0.0
+        self.said_before_list: list[bytes] = []  # goes out between the request for the list and its first line
+        self.filters: list[Any] = []
+        self.subscriptions: list[str] = []
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._sockets: dict[str, web.WebSocketResponse] = {}  # by application
+        self._server: asyncio.Server | None = None
+        self._web: web.AppRunner | None = None
+
+    # --- up and down ---
+
+    async def start_ami(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.ami_port)
+        self.ami_port = self._server.sockets[0].getsockname()[1]
+
+    async def stop_ami(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self.cut()
+
+    def cut(self) -> None:
+        """The network is gone from one byte to the next."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def start_ari(self) -> None:
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/ari/events", self._events),
+                web.get("/ari/channels", self._channels),
+                web.put("/ari/applications/{app}/eventFilter", self._filter),
+                web.post("/ari/applications/{app}/subscription", self._subscribe),
+            ]
+        )
+        self._web = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._web.setup()
+        site = web.TCPSite(self._web, "127.0.0.1", self.http_port)
+        await site.start()
+        self.http_port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+
+    async def stop_ari(self) -> None:
+        for socket in list(self._sockets.values()):
+            await socket.close()
+        if self._web is not None:
+            await self._web.cleanup()
+
+    # --- what it says ---
+
+    def say(self, *messages: Message) -> None:
+        for message in messages:
+            self.say_bytes(encoded(message))
+
+    def say_bytes(self, data: bytes) -> None:
+        for writer in self._writers:
+            writer.write(data)
+
+    async def say_by_ari(self, event: dict[str, Any]) -> None:
+        for socket in list(self._sockets.values()):
+            await socket.send_str(json.dumps(event))
+
+    async def play(self, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            if row["source"] == "ami":
+                self.say(row["event"])
+            else:
+                await self.say_by_ari(row["event"])
+        await asyncio.sleep(0)
+
+    # --- AMI ---
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"Asterisk Call Manager/11.0.0\r\n")
+        parser = Parser()
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                for action in parser.feed(data):
+                    self._answer(action, writer)
+        self._writers.discard(writer)
+        writer.close()
+
+    def _answer(self, action: Message, writer: asyncio.StreamWriter) -> None:
+        def reply(response: str, **fields: str) -> None:
+            writer.write(encoded({"Response": response, "ActionID": text(action, "ActionID"), **fields}))
+
+        match text(action, "Action"):
+            case "Challenge":
+                reply("Success", Challenge="4711")
+            case "Login":
+                key = hashlib.md5(f"4711{self.password}".encode(), usedforsecurity=False).hexdigest()
+                if (text(action, "Username"), text(action, "Key")) != (USER, key):
+                    reply("Error", Message="Authentication failed")
+                    return
+                self.signed_in += 1
+                self._writers.add(writer)
+                reply("Success", Message="Authentication accepted")
+                writer.write(encoded({"Event": "FullyBooted", "Status": "Fully Booted"}))
+            case _ if writer not in self._writers:
+                reply("Error", Message="Permission denied")
+            case "Ping":
+                self.pings += 1
+                if self.answers_pings:
+                    reply("Success", Ping="Pong", Timestamp=f"{time.time() + self.clock_ahead:.6f}")
+            case "CoreSettings":
+                reply("Success", AsteriskVersion="22.10.1", SystemName="")
+            case "CoreShowChannels":
+                for data in self.said_before_list:
+                    writer.write(data)
+                reply("Success", EventList="start", Message="Channels will follow")
+                number = text(action, "ActionID")
+                for channel in self.channels:
+                    writer.write(encoded({"Event": "CoreShowChannel", "ActionID": number, **channel}))
+                complete: Message = {"Event": "CoreShowChannelsComplete", "ActionID": number, "EventList": "Complete"}
+                writer.write(encoded(complete | {"ListItems": str(len(self.channels))}))
+            case _:
+                reply("Error", Message="Invalid/unknown command")
+
+    # --- ARI ---
+
+    def _is_known(self, request: web.Request) -> bool:
+        expected = base64.b64encode(f"{USER}:{self.password}".encode()).decode()
+        return request.headers.get("Authorization") == f"Basic {expected}"
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        if not self._is_known(request):
+            raise web.HTTPUnauthorized
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        self._sockets[request.query["app"]] = socket
+        async for message in socket:
+            if message.type is WSMsgType.ERROR:
+                break
+        del self._sockets[request.query["app"]]
+        return socket
+
+    async def _channels(self, request: web.Request) -> web.Response:
+        if not self._is_known(request):
+            raise web.HTTPUnauthorized
+        return web.json_response([{"id": key, "protocol_id": value} for key, value in self.call_ids.items()])
+
+    async def _filter(self, request: web.Request) -> web.Response:
+        if not self._is_known(request):
+            raise web.HTTPUnauthorized
+        if request.match_info["app"] not in self._sockets:
+            raise web.HTTPNotFound
+        self.filters.append(await request.json())
+        return web.json_response({})
+
+    async def _subscribe(self, request: web.Request) -> web.Response:
+        if not self._is_known(request):
+            raise web.HTTPUnauthorized
+        if request.match_info["app"] not in self._sockets:
+            raise web.HTTPNotFound
+        self.subscriptions.append(request.query["eventSource"])
+        return web.json_response({})
+
+
+@contextlib.asynccontextmanager
+async def fake_asterisk(*, ari: bool = True) -> AsyncIterator[FakeAsterisk]:
+    fake = FakeAsterisk()
+    await fake.start_ami()
+    if ari:
+        await fake.start_ari()
+    try:
+        yield fake
+    finally:
+        await fake.stop_ami()
+        if ari:
+            await fake.stop_ari()

@@ -1,0 +1,279 @@
+"""The CDR pages: what a person sees, and what stays unseen."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from accounts.models import User
+from cdr import views
+from cdr.selectors import MANY, last_id
+from tenants.models import Tenant
+from tests.cdr.rows import make_call, make_target
+
+pytestmark = pytest.mark.django_db
+LIST = "/call-statistics/cdr"
+NEWER = "/call-statistics/cdr/newer"
+
+
+def text(response: Any) -> str:
+    """The page without its markup, white space made one."""
+    assert response.status_code == 200, response
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", response.content.decode())).strip()
+
+
+def opened(response: Any) -> list[str]:
+    """The session ids of the rows, in order."""
+    return re.findall(r'<a href="/call-statistics/cdr/([^"]+)" data-open>', response.content.decode())
+
+
+def heads(response: Any) -> list[str]:
+    """The column heads that show."""
+    head = re.search(r"<thead>.*?</thead>", response.content.decode(), re.DOTALL)
+    assert head
+    cells = re.findall(r"<th\b([^>]*)>(.*?)</th>", head[0], re.DOTALL)
+    return [re.sub(r"<[^>]*>", "", words) for attributes, words in cells if "hidden" not in attributes]
+
+
+def test_list_shows_the_named_columns_and_each_call(browser: Client) -> None:
+    make_call(1)
+    page = browser.get(LIST)
+
+    assert heads(page) == ["Direction", "Caller", "Callee", "Start Time", "Ring Time", "Answer Time", "End Time",
+                           "Talking Time", "Status Code", "Recording", "Action"]  # fmt: skip
+    row = "1888722 101 Front desk 12:01:00 12:01:01 12:01:05 12:02:05 1:00 Answered"
+    assert row in text(page)
+    assert "Wednesday 22 March 2023" in text(page)
+    assert 'title="2023-03-22 12:01:00 UTC"' in page.content.decode()
+    assert opened(page) == ["690852418417590001"]
+
+
+def test_list_is_in_the_persons_zone_and_says_it_once(browser: Client, acme: Tenant) -> None:
+    make_call(1)
+    Tenant.objects.filter(pk=acme.pk).update(time_zone="Europe/Berlin")
+    assert "13:01:00" in text(browser.get(LIST))
+
+    User.objects.update(time_zone="Asia/Kolkata")
+    page = browser.get(LIST)
+    assert "17:31:00" in text(page)
+    assert text(page).count("Times in Asia/Kolkata, UTC+05:30") == 1
+
+
+def test_list_pages_newer_and_older(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "PAGE", 2)
+    ids = [make_call(number).session_id for number in range(5)][::-1]
+
+    def follow(page: Any, rel: str) -> Any:
+        return browser.get(re.search(rf'href="([^"]+)" rel="{rel}"', page.content.decode())[1].replace("&amp;", "&"))  # type: ignore[index]
+
+    first = browser.get(f"{LIST}?caller=1888722")
+    second = follow(first, "next")
+    third = follow(second, "next")
+    assert [opened(page) for page in (first, second, third)] == [ids[:2], ids[2:4], ids[4:]]
+    assert opened(follow(third, "prev")) == ids[2:4]
+    assert 'rel="prev"' not in first.content.decode()
+    assert 'rel="next"' not in third.content.decode()
+    assert "2 of 5 calls" in text(first)
+    assert opened(follow(browser.get(f"{LIST}?order=asc"), "next")) == ids[::-1][2:4]
+
+
+def test_a_cut_cursor_leads_back_to_the_list(browser: Client) -> None:
+    response = browser.get(f"{LIST}?after=x&caller=1")
+    assert (response.status_code, response.headers["location"]) == (302, f"{LIST}?caller=1")
+
+
+def test_filters_in_use_are_chips_that_can_be_dropped(browser: Client) -> None:
+    make_call(1)
+    make_call(2, direction="outbound", talk_duration=5)
+    page = browser.get(f"{LIST}?direction=inbound&min_talk=60&recorded=false&search=front")
+    html = page.content.decode()
+
+    assert opened(page) == ["690852418417590001"]
+    for chip in ("Direction Inbound", "Talking Time at least 1:00", "Recorded no", "Search front"):
+        assert chip in text(page)
+    assert f'href="{LIST}?direction=inbound&amp;recorded=false&amp;search=front"' in html
+    assert 'value="60"' in html
+
+
+def test_a_filter_that_makes_no_sense_is_said_and_left_out(browser: Client) -> None:
+    make_call(1)
+    page = browser.get(f"{LIST}?from=never&caller=1888722&status=busy")
+
+    assert opened(page) == ["690852418417590001"]
+    assert text(page).count("This filter is left out.") == 2
+
+
+def test_periods_are_days_of_the_reader(browser: Client) -> None:
+    now = timezone.now()
+    make_call(1, start_time=now)
+    make_call(2, start_time=now - timedelta(days=400))
+
+    assert opened(browser.get(f"{LIST}?period=today")) == ["690852418417590001"]
+    assert opened(browser.get(f"{LIST}?period=7d&direction=inbound")) == ["690852418417590001"]
+    assert len(opened(browser.get(f"{LIST}?period=never"))) == 2
+    assert opened(browser.get(f"{LIST}?period=yesterday")) == []
+    assert len(opened(browser.get(f"{LIST}?period=today&from=2020-01-01"))) == 2
+
+
+def test_empty_lists_say_which_kind_of_empty(browser: Client) -> None:
+    assert "No calls yet" in text(browser.get(LIST))
+    assert "No calls in this time" in text(browser.get(f"{LIST}?period=today"))
+    assert "No call fits these filters" in text(browser.get(f"{LIST}?caller=1"))
+
+
+def test_what_a_switch_says_is_text_and_never_markup(browser: Client) -> None:
+    bad = '<script>alert(1)</script>"&'
+    call = make_call(1, caller=bad, caller_display_name=bad, session_id="x<b>'\"&/..", user_data=bad, trunk_name=bad)
+    make_target(call, callee_display_name=bad, destination=bad)
+
+    for address in (LIST, f"{LIST}?search={bad}", f"{LIST}/x%3Cb%3E'%22%26/.."):
+        response = browser.get(address)
+        assert response.status_code == 200
+        assert b"<script>alert" not in response.content
+        assert b"x<b>" not in response.content
+
+
+def test_columns_are_chosen_without_scripts(browser: Client) -> None:
+    make_call(1)
+    response = browser.post(f"{LIST}/columns", {"column": ["caller", "did", "nonsense"], "back": f"{LIST}?order=asc"})
+
+    assert (response.status_code, response.headers["location"]) == (302, f"{LIST}?order=asc")
+    assert heads(browser.get(LIST)) == ["Direction", "Caller", "Start Time", "DID/DDI", "Recording", "Action"]
+    elsewhere = browser.post(f"{LIST}/columns", {"back": "https://example.com/"})
+    assert elsewhere.headers["location"] == LIST
+
+
+def test_new_calls_announce_themselves(browser: Client) -> None:
+    make_call(1)
+    since = last_id()
+    assert browser.get(f"{NEWER}?since={since}").status_code == 204
+
+    make_call(2)
+    assert text(browser.get(f"{NEWER}?since={since}")) == "1 new call"
+    make_call(3, direction="outbound")
+    assert text(browser.get(f"{NEWER}?since={since}")) == "2 new calls"
+    assert text(browser.get(f"{NEWER}?since={since}&direction=outbound")) == "1 new call"
+    for number in range(4, MANY + 5):
+        make_call(number)
+    assert text(browser.get(f"{NEWER}?since={since}")) == "50+ new calls"
+    for nonsense in ("", "x", "-1", "9" * 30, "²"):
+        assert browser.get(NEWER, {"since": nonsense}).status_code == 204
+
+
+def test_list_takes_as_many_queries_for_three_calls_as_for_one(browser: Client) -> None:
+    taken = []
+    for number in range(3):
+        make_call(number)
+        with CaptureQueriesContext(connection) as queries:
+            browser.get(LIST)
+        taken.append(len(queries))
+    assert taken == [taken[0]] * 3
+
+
+def test_details_tell_the_call_and_its_targets(browser: Client) -> None:
+    call = make_call(1, callee="5000", callee_display_name="Main menu", talk_duration=60)
+    start = call.start_time
+    make_target(
+        call,
+        0,
+        kind="service",
+        callee="5000",
+        callee_display_name="Main menu",
+        ring_time=start,
+        answered_time=start,
+        ended_time=start + timedelta(seconds=18),
+        end_reason="referred",
+    )
+    make_target(call, 1, callee="102", callee_display_name="", answered_time=None, end_reason="", status_code=408)
+    make_target(call, 2, callee="103", callee_display_name="Sam", answered_time=start + timedelta(seconds=25))
+    page = browser.get(f"{LIST}/{call.session_id}")
+    words = text(page)
+
+    assert (
+        "1888722 called 5000 , went through Main menu 5000 (18 s) and talked 40 s with Sam 103 . The caller hung up."
+        " 102 rang and did not answer."
+    ) in words
+    assert (
+        "Callee Destination Start Ring Answer End DID/DDI Outbound Caller ID Ring Duration Talking Time Target Cost"
+        " Status Code"
+        " 5000 Main menu 192.0.2.21:9070 12:01:00 12:01:00 12:01:00 12:01:18 18800606 – 0:00 0:18 – 0 referred"
+        " 102 192.0.2.21:9070 12:01:00 12:01:01 – 12:02:05 18800606 – 1:04 – – 408 None"
+        " 103 Sam 192.0.2.21:9070 12:01:00 12:01:01 12:01:25 12:02:05 18800606 – 0:24 0:40 – 0 caller_disconnect"
+    ) in words
+    assert "&quot;did_cid&quot;" in page.content.decode()
+    assert "&quot;call_status&quot;" in browser.get(f"{LIST}/{call.session_id}?profile=v22").content.decode()
+
+
+def test_details_of_a_call_that_led_nowhere(browser: Client) -> None:
+    call = make_call(1, answered_time=None, status="failed", status_code=404, end_reason="", incomplete=True)
+    words = text(browser.get(f"{LIST}/{call.session_id}"))
+
+    assert "The call failed: 404, no such number" in words
+    assert "this record is incomplete" in words
+    assert "No target was tried" in words
+
+
+def test_higher_rooms_show_their_parts(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = make_call(1)
+    monkeypatch.setattr(views, "page_parts", [lambda request, found: SafeString(f"<p>part of {found.pk}</p>")])
+    assert f"<p>part of {call.pk}</p>" in browser.get(f"{LIST}/{call.session_id}").content.decode()
+
+
+def test_a_standard_user_sees_own_calls_only(own_browser: Client) -> None:
+    make_call(1, caller="+49301111111")
+    own = make_call(2, extensions=["102"])
+    since = last_id()
+
+    page = own_browser.get(LIST)
+    assert opened(page) == [own.session_id]
+    assert "The calls of your own extension." in text(page)
+    assert "+49301111111" not in own_browser.get("/").content.decode()
+    assert own_browser.get(f"{LIST}/690852418417590001").status_code == 404
+    make_call(3)
+    assert own_browser.get(f"{NEWER}?since={since}").status_code == 204
+    assert 'title="Newer call"' not in own_browser.get(f"{LIST}/{own.session_id}").content.decode()
+
+
+def test_another_tenants_call_does_not_exist(browser: Client, globex: Tenant, acme: Tenant) -> None:
+    connection.set_tenant(globex)
+    secret = make_call(1, caller="+49301111111")
+
+    assert browser.get(f"{LIST}/{secret.session_id}").status_code == 404
+    assert opened(browser.get(LIST)) == []
+    abroad = Client(headers={"host": "globex.portal.test"})
+    abroad.cookies = browser.cookies
+    assert abroad.get(LIST).status_code == 302
+
+
+@pytest.mark.parametrize("address", [LIST, NEWER, f"{LIST}/690852418417590001"])
+def test_strangers_sign_in_first_and_nothing_can_be_posted(acme_client: Client, browser: Client, address: str) -> None:
+    make_call(1)
+    response = acme_client.get(address)
+    assert (response.status_code, response.headers["location"].partition("?")[0]) == (302, "/sign-in")
+    assert browser.post(address).status_code == 405
+    assert browser.get(f"{LIST}/columns").status_code == 405
+
+
+def test_home_counts_today(browser: Client, own_browser: Client) -> None:
+    now = timezone.now()
+    make_call(1, start_time=now)
+    make_call(2, start_time=now, status="noanswer", answered_time=None, talk_duration=0, extensions=["102"])
+    make_call(3, start_time=now - timedelta(days=40))
+    words = text(browser.get("/"))
+
+    assert (
+        "Calls 2 0 a week ago until now Answered 50.0 % no calls a week ago Missed 1 0 a week ago Talking Time 1:00"
+        in words
+    )
+    assert words.count("1888722") == 3
+    assert "Calls 1 0 a week ago" in text(own_browser.get("/"))
+
+
+def test_strangers_do_not_see_home(acme_client: Client) -> None:
+    assert acme_client.get("/").status_code == 302

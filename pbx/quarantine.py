@@ -1,12 +1,13 @@
 """What could not be applied and is kept, byte for byte, until somebody runs it again or discards it."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Count, Max, Min, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from pbx.models import Quarantined
@@ -16,6 +17,7 @@ from tenants.changes import Actor, announce
 # What settled things are kept for, so that one can see what was done with them.
 KEPT_AFTER_SETTLING = timedelta(days=30)
 _PRUNED_AT_ONCE = 5_000
+_GROUPED = 10_000
 MESSAGE_MAX = 500
 
 
@@ -79,9 +81,9 @@ class Group:
 
 
 def groups() -> list[Group]:
-    """By code, the largest first. Counts only what waits, which its index holds."""
-    counted = waiting().order_by().values_list("code").annotate(Count("id"), Min("id"), Max("id"))
-    return sorted((Group(code, count) for code, count, _, _ in counted), key=lambda group: -group.count)
+    """By code, the largest first, among the newest that wait."""
+    newest = waiting().order_by("-id").values_list("code", flat=True)[:_GROUPED]
+    return [Group(code, count) for code, count in Counter(newest).most_common()]
 
 
 @transaction.atomic

@@ -75,9 +75,11 @@ class Feed:
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._listen())]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        waiting = set(self._tasks)
+        while waiting:  # connecting, the Redis client swallows a cancellation
+            for task in waiting:
+                task.cancel()
+            _, waiting = await asyncio.wait(waiting, timeout=0.2)
 
     async def after(self, cursor: int) -> list[Line]:
         """The next events above `cursor`, a page at most; waits for them if need be."""

@@ -1,0 +1,113 @@
+"""Real calls through a real Asterisk with the connector behind it, and what the portal then has on record of each."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import orjson
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection
+from django.test import Client
+
+from accounts.models import User
+from pbx.asterisk.connection import Connector
+from tenants.crypto import encrypt
+from tenants.models import InboundRule, Switch, Tenant, Trunk
+from tenants.schemas import in_schema
+from tests.asterisk.flows import ACME, FLOWS, GLOBEX, open_lab
+from tests.asterisk.rig import HOST, Asterisk, prepare, running_asterisk
+from tests.pbx.asterisk.expected import EXPECTED, plain_call
+
+pytestmark = [pytest.mark.asterisk, pytest.mark.django_db(transaction=True)]
+
+TENANTS = {"acme": ACME, "globex": GLOBEX}
+PATIENCE = 5.0  # seconds from the end of a flow until its records must be there
+
+
+@pytest.fixture(scope="module")
+def asterisk() -> Iterator[Asterisk]:
+    prepare()
+    with running_asterisk() as running:
+        yield running
+
+
+@pytest.fixture
+def switch(asterisk: Asterisk, tenants: None) -> Switch:
+    credentials = {"ami_user": asterisk.username, "ami_password": asterisk.secret}
+    made = Switch.objects.create(
+        name="Real Asterisk",
+        kind=Switch.Kind.ASTERISK,
+        address={"host": HOST, "ami_port": asterisk.ami_port, "http_port": asterisk.http_port},
+        credentials=encrypt(orjson.dumps(credentials).decode()),
+    )
+    Trunk.objects.create(name="AudioCodes", switch=made)
+    for prefix, name in (("1880", "acme"), ("1890", "globex")):
+        InboundRule.objects.create(kind="prefix", number=prefix, tenant=Tenant.objects.get(schema_name=name))
+    return made
+
+
+@pytest.fixture
+def browsers(make_user: Callable[..., User]) -> dict[str, Client]:
+    """An administrator of each tenant, signed in."""
+    found = {}
+    for name in TENANTS:
+        with in_schema(name):
+            found[name] = Client(headers={"host": f"{name}.portal.test"})
+            found[name].force_login(make_user())
+    connection.set_schema_to_public()  # type: ignore[attr-defined]
+    return found
+
+
+@contextlib.asynccontextmanager
+async def connected(switch: Switch) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    running = asyncio.create_task(Connector(switch).run(stop))
+    rows = Switch.objects.filter(pk=switch.pk, connector_state="connected").exclude(connector_message__contains="ARI")
+    async with asyncio.timeout(20):
+        while not await sync_to_async(rows.exists)():
+            await asyncio.sleep(0.05)
+    try:
+        yield
+    finally:
+        stop.set()
+        await running
+
+
+def calls_of(browser: Client) -> list[dict[str, Any]]:
+    """Every call of a tenant in full, oldest first, by REST."""
+    listed = browser.get("/api/v1/cdrs?order=asc").json()["items"]
+    return [browser.get(f"/api/v1/cdrs/{each['session_id']}").json() for each in listed]
+
+
+async def calls_when_there(browsers: dict[str, Client], count: dict[str, int]) -> dict[str, list[dict[str, Any]]]:
+    """What each tenant has on record, once it has as much as expected, and a moment later: no more than that."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found = {name: await sync_to_async(calls_of)(browser) for name, browser in browsers.items()}
+            if {name: len(calls) for name, calls in found.items()} == count:
+                break
+            await asyncio.sleep(0.1)
+    await asyncio.sleep(0.5)
+    return {name: await sync_to_async(calls_of)(browser) for name, browser in browsers.items()}
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+async def test_a_real_call_is_on_record_as_a_person_would_write_it(
+    asterisk: Asterisk, switch: Switch, browsers: dict[str, Client], flow: str
+) -> None:
+    expected = {
+        name: [call for call in EXPECTED[flow] if call["callee_domain"] == domain] for name, domain in TENANTS.items()
+    }
+    async with connected(switch), open_lab(asterisk) as lab:
+        legs = await FLOWS[flow](lab)
+        found = await calls_when_there(browsers, {name: len(calls) for name, calls in expected.items()})
+    assert {name: [plain_call(call) for call in calls] for name, calls in found.items()} == expected
+    # The phones were told the session by X-Session-Id, and the caller's own Call-ID is the record's. A consultation has
+    # a session of its own until the transfer merges it.
+    calls = [call for each in found.values() for call in each]
+    rang = {call["session_id"] for call in calls if any(leg["kind"] != "service" for leg in call["targets"])}
+    told = {leg.session_id for leg in legs.values() if leg.is_incoming}
+    assert told == rang if "attended" not in flow else told > rang
+    assert {call["call_id"] for call in calls} <= {leg.call_id for leg in legs.values() if not leg.is_incoming}

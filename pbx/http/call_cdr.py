@@ -31,10 +31,11 @@ _CALL_TYPES = {
 _END_REASONS = {str(reason): str(reason) for reason in EndReason} | {"None": "", "none": "", "": ""}
 _OUTWARD = frozenset({Direction.OUTBOUND, Direction.INBOUND_OUTBOUND})
 Document = Mapping[str, Any]
+_text = reading.read_text
 
 
 def session_id_of(document: object) -> str:
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         raise CallEventError("malformed_document", "A CDR must be a JSON object.")
     event_type = document.get("event_type") or "call_cdr"
     if event_type != "call_cdr":
@@ -54,8 +55,8 @@ def addresses_of(document: Document) -> tuple[tuple[str, ...], str, str]:
 
 def numbers_of(document: Document) -> set[str]:
     """Every number that may be an extension."""
-    parts = [document, *(part for part in _targets(document) if isinstance(part, Mapping))]
-    numbers = (part.get(name) for part in parts for name in ("caller", "callee"))
+    numbers = [document.get("caller")]
+    numbers += [target.get("callee") for target in _targets(document) if isinstance(target, dict)]
     return {str(number) for number in numbers if isinstance(number, str | int)}
 
 
@@ -111,7 +112,7 @@ def read(document: Document, extensions: Container[str], rates: Sequence[Rate] =
 def _target(
     document: object, call_ended: datetime, extensions: Container[str], rates: Sequence[Rate], *, outward: bool
 ) -> TargetRecord:
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         raise CallEventError("bad_value", "call_targets must hold objects.")
     callee = _text(document, "callee", reading.NUMBER_MAX)
     trunk = _text(document, "trunk_name", reading.TRUNK_MAX)
@@ -195,11 +196,9 @@ def _end_reason(document: Document) -> str:
 
 
 def _status_code(document: Document) -> int:
+    if document.get("status_code") in ("0", 0):
+        return 0  # nearly all there is
     return reading.read_status_code(document) or 0
-
-
-def _text(document: Document, name: str, longest: int, *, required: bool = False) -> str:
-    return reading.read_text(document, name, longest, required=required)
 
 
 def _time(document: Document, name: str, other: str = "") -> datetime | None:

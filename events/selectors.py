@@ -1,15 +1,16 @@
 """What the doors show of deliveries: the log with its filters, and the state of an endpoint at a glance."""
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery
-from django.utils import timezone
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from events.models import Attempt, Delivery, Endpoint
 
-HEALTH_SPAN = timedelta(hours=24)
+HEALTH_DELIVERIES = 1000
+WAITING_SHOWN = 10_000
+LATENCIES = 200
 
 
 def deliveries_log(
@@ -35,25 +36,32 @@ def deliveries_log(
 
 @dataclass(frozen=True)
 class Health:
-    """What became of an endpoint's deliveries of the last day, and what waits."""
+    """What became of an endpoint's newest deliveries, and what waits. Counts stop at their limit."""
 
     delivered: int
-    waiting: int
     gave_up: int
+    waiting: int
+    waiting_is_more: bool
     oldest_waiting: datetime | None
+    p95_latency_ms: int | None
 
 
-def health_of(endpoint: Endpoint, now: datetime) -> Health:
-    recent = Q(created_at__gt=now - HEALTH_SPAN)
-    pending = Q(state=Delivery.State.PENDING)
-    counts: Mapping[str, object] = Delivery.objects.filter(recent | pending, endpoint=endpoint).aggregate(
-        delivered=Count("id", filter=Q(state=Delivery.State.DELIVERED) & recent),
-        waiting=Count("id", filter=pending),
-        gave_up=Count("id", filter=Q(state__in=[Delivery.State.EXHAUSTED, Delivery.State.STOPPED]) & recent),
-        oldest_waiting=Min("created_at", filter=pending),
+def health_of(endpoint: Endpoint) -> Health:
+    newest = Delivery.objects.filter(endpoint=endpoint, event__isnull=False).order_by("-id")
+    states = list(newest.values_list("id", "state")[:HEALTH_DELIVERIES])
+    pending = Delivery.objects.filter(endpoint=endpoint, state=Delivery.State.PENDING)
+    waiting = pending.order_by()[: WAITING_SHOWN + 1].count()
+    timed = [pk for pk, state in states if state == Delivery.State.DELIVERED][:LATENCIES]
+    took = sorted(
+        ms for ms in Attempt.objects.filter(delivery__in=timed, status__range=(200, 299)).values_list(
+            "latency_ms", flat=True
+        ) if ms is not None
+    )  # fmt: skip
+    return Health(
+        delivered=sum(state == Delivery.State.DELIVERED for _, state in states),
+        gave_up=sum(state in {Delivery.State.EXHAUSTED, Delivery.State.STOPPED} for _, state in states),
+        waiting=min(waiting, WAITING_SHOWN),
+        waiting_is_more=waiting > WAITING_SHOWN,
+        oldest_waiting=pending.order_by("next_attempt_at", "id").values_list("created_at", flat=True).first(),
+        p95_latency_ms=took[math.ceil(len(took) * 0.95) - 1] if took else None,
     )
-    return Health(**counts)  # type: ignore[arg-type]
-
-
-def is_failing(endpoint: Endpoint) -> bool:
-    return endpoint.failing_since is not None and endpoint.failing_since < timezone.now() - timedelta(seconds=30)

@@ -2,9 +2,17 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from events import api
+from events import api, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("company/event-url", views.event_url, name="event-url"),
+    path("company/event-url/new", views.new_endpoint, name="event-url-new"),
+    path("company/event-url/<int:endpoint_id>", views.endpoint, name="event-url-endpoint"),
+    path("company/event-url/<int:endpoint_id>/delete", views.delete_endpoint, name="event-url-delete"),
+    path("company/event-url/<int:endpoint_id>/rotate", views.rotate_secret, name="event-url-rotate"),
+    path("company/event-url/<int:endpoint_id>/test", views.test_endpoint, name="event-url-test"),
+    path("company/event-url/deliveries/<int:delivery_id>", views.delivery, name="event-url-delivery"),
+    path("company/event-url/deliveries/<int:delivery_id>/again", views.send_again, name="event-url-again"),
     path("", include("events.contract_urls")),
     path("api/v1/endpoints", api.EndpointsDoor.as_view()),
     path("api/v1/endpoints/<str:endpoint_id>", api.EndpointDoor.as_view()),

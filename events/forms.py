@@ -1,0 +1,61 @@
+"""What the Event URL page asks for. What a value may be, `events.endpoints` decides."""
+
+from typing import Any
+
+from django import forms
+
+from events.endpoints import Settings
+from events.models import Endpoint, Profile
+from events.types import DEFAULT, EVENT_TYPES
+
+
+def _secret(label: str) -> forms.CharField:
+    return forms.CharField(
+        label=label, required=False, strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"})
+    )
+
+
+class EndpointForm(forms.Form):
+    version = forms.IntegerField(widget=forms.HiddenInput, required=False)
+    enabled = forms.BooleanField(label="Enable", required=False, initial=True)
+    url = forms.CharField(
+        label="URL", widget=forms.TextInput(attrs={"inputmode": "url", "placeholder": "https://crm.example.com/cdr"}),
+        error_messages={"required": "Start the address with https:// or http://."},
+    )  # fmt: skip
+    auth = forms.ChoiceField(
+        label="Authentication Method", choices=Endpoint.Auth.choices, initial=Endpoint.Auth.DISABLE,
+        widget=forms.RadioSelect,
+    )  # fmt: skip
+    username = forms.CharField(label="User name", required=False, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    password = _secret("Password")
+    token = _secret("Token")
+    profile = forms.ChoiceField(
+        label="Form of the message", choices=[(Profile.V16, "v16, as before"), (Profile.V22, "v22")],
+        help_text="Every retry sends the same bytes.",
+    )  # fmt: skip
+    event_types = forms.MultipleChoiceField(
+        label="Events", choices=[(name, name) for name in EVENT_TYPES], initial=[DEFAULT],
+        widget=forms.CheckboxSelectMultiple, help_text="call_cdr is a finished call.",
+        error_messages={"required": "Choose at least one event type."},
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, endpoint: Endpoint | None = None, **kwargs: Any) -> None:
+        if endpoint is not None:
+            kwargs["initial"] = {
+                name: getattr(endpoint, name)
+                for name in ("version", "enabled", "url", "auth", "username", "profile", "event_types")
+            }
+        super().__init__(*args, **kwargs)
+        kept = "Kept as it is when left empty." if endpoint is not None else ""
+        self.fields["password"].help_text = (
+            kept if endpoint is not None and endpoint.password else "6 to 64 characters."
+        )
+        self.fields["token"].help_text = kept if endpoint is not None and endpoint.token else ""
+
+    def settings(self) -> Settings:
+        given = self.cleaned_data
+        return Settings(
+            url=given["url"], enabled=given["enabled"], auth=given["auth"], username=given["username"],
+            password=given["password"] or None, token=given["token"] or None,
+            event_types=tuple(given["event_types"]), profile=given["profile"],
+        )  # fmt: skip

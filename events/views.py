@@ -1,0 +1,222 @@
+"""Company > Event URL: the endpoints, each with its health and its log, and one delivery in full."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.access import actor_of, requires
+from accounts.once import show_once, take_secrets
+from accounts.roles import Permission
+from events import deliveries, endpoints
+from events.api import body_of, tenant_of
+from events.endpoints import EndpointError
+from events.forms import EndpointForm
+from events.models import Delivery, Endpoint
+from events.selectors import deliveries_log, health_of
+from tenants.errors import RefusedError
+from tenants.values import id_of
+
+PAGE = 50
+M = TypeVar("M", bound=Model)
+T = TypeVar("T")
+STATES = (
+    ("", "All"),
+    ("pending", "Waiting"),
+    ("delivered", "Delivered"),
+    ("exhausted", "Gave up"),
+    ("stopped", "Stopped"),
+)
+
+
+@dataclass(frozen=True)
+class LogPage:
+    rows: list[Delivery]
+    newer: str
+    older: str
+
+
+def _row(rows: "QuerySet[M]", row_id: int) -> M:
+    found = rows.filter(pk=row_id).first() if row_id < 2**63 else None
+    if found is None:
+        raise Http404
+    return found
+
+
+def _endpoint(endpoint_id: int) -> Endpoint:
+    return _row(endpoints.live_endpoints(), endpoint_id)
+
+
+@requires(Permission.EVENT_URL)
+@require_safe
+def event_url(request: HttpRequest) -> HttpResponse:
+    """The first endpoint, or the form for it."""
+    first = endpoints.live_endpoints().first()
+    return _new_page(request, EndpointForm()) if first is None else _endpoint_page(request, first)
+
+
+@requires(Permission.EVENT_URL)
+@require_http_methods(["GET", "HEAD", "POST"])
+def new_endpoint(request: HttpRequest) -> HttpResponse:
+    form = EndpointForm(request.POST or None)
+    if request.method == "POST":
+        made = _attempt(form, lambda: endpoints.create_endpoint(form.settings(), actor=actor_of(request)))
+        if made is not None:
+            endpoint, secret = made
+            show_once(request, "Signing secret", secret)
+            return redirect("event-url-endpoint", endpoint.pk)
+    return _new_page(request, form)
+
+
+@requires(Permission.EVENT_URL)
+@require_http_methods(["GET", "HEAD", "POST"])
+def endpoint(request: HttpRequest, endpoint_id: int) -> HttpResponse:
+    found = _endpoint(endpoint_id)
+    if request.method != "POST":
+        return _endpoint_page(request, found)
+    form = EndpointForm(request.POST, endpoint=found)
+    saved = _attempt(
+        form,
+        lambda: endpoints.change_endpoint(
+            found, form.settings(), actor=actor_of(request), version=form.cleaned_data["version"]
+        ),
+    )
+    if saved is None:
+        return _endpoint_page(request, found, form)
+    messages.success(request, "Saved." if saved.enabled else "Saved. Nothing is sent while this is off.")
+    return redirect("event-url-endpoint", found.pk)
+
+
+@requires(Permission.EVENT_URL)
+@require_POST
+def delete_endpoint(request: HttpRequest, endpoint_id: int) -> HttpResponse:
+    found = _endpoint(endpoint_id)
+    endpoints.delete_endpoint(found, actor=actor_of(request))
+    messages.success(request, f"{found.url} has been removed.")
+    return redirect("event-url")
+
+
+@requires(Permission.EVENT_URL)
+@require_POST
+def rotate_secret(request: HttpRequest, endpoint_id: int) -> HttpResponse:
+    found = _endpoint(endpoint_id)
+    show_once(request, "New signing secret", endpoints.rotate_secret(found, actor=actor_of(request)))
+    return redirect("event-url-endpoint", found.pk)
+
+
+@requires(Permission.EVENT_URL)
+@require_POST
+def test_endpoint(request: HttpRequest, endpoint_id: int) -> HttpResponse:
+    sent = deliveries.send_test(_endpoint(endpoint_id), tenant_of(request), actor=actor_of(request))
+    outcome = sent.attempts.get().reason
+    if sent.state == Delivery.State.DELIVERED:
+        messages.success(request, f"The test call was acknowledged: {outcome}.")
+    else:
+        messages.error(request, f"The test call was not acknowledged: {outcome}.")
+    return redirect("event-url-delivery", sent.pk)
+
+
+@requires(Permission.EVENT_URL)
+@require_safe
+def delivery(request: HttpRequest, delivery_id: int) -> HttpResponse:
+    found = _row(deliveries_log(), delivery_id)
+    attempts = list(found.attempts.all()[:100])
+    context = {
+        "delivery": found,
+        "attempts": attempts,
+        "last": attempts[-1] if attempts else None,
+        "body": body_of(found),
+        "may_send_again": not found.is_test and found.endpoint.enabled,
+    }
+    return render(request, "events/delivery.html", context)
+
+
+@requires(Permission.EVENT_URL)
+@require_POST
+def send_again(request: HttpRequest, delivery_id: int) -> HttpResponse:
+    found = _row(deliveries_log(), delivery_id)
+    try:
+        deliveries.redeliver(found, actor=actor_of(request))
+        messages.success(request, "It is being sent again.")
+    except RefusedError as refused:
+        messages.error(request, refused.message)
+    return redirect("event-url-delivery", found.pk)
+
+
+def _attempt(form: EndpointForm, verb: Callable[[], T]) -> T | None:
+    if not form.is_valid():
+        return None
+    try:
+        return verb()
+    except EndpointError as wrong:
+        form.add_error(wrong.field, wrong.message)
+    except RefusedError as refused:
+        form.add_error(None, refused.message)
+    return None
+
+
+def _new_page(request: HttpRequest, form: EndpointForm) -> HttpResponse:
+    context = {"form": form, "endpoint": None, "tabs": _tabs()}
+    return render(request, "events/event_url.html", context)
+
+
+def _endpoint_page(request: HttpRequest, found: Endpoint, form: EndpointForm | None = None) -> HttpResponse:
+    state = request.GET.get("state", "")
+    state = state if state in Delivery.State.values else ""
+    session_id = request.GET.get("session_id", "").strip().replace("\0", "")[:128]
+    here = reverse("event-url-endpoint", args=[found.pk])
+
+    def address(**changes: str) -> str:
+        asked = {name: value for name, value in ({"session_id": session_id, "state": state} | changes).items() if value}
+        return f"{here}?{urlencode(asked)}#log" if asked else f"{here}#log"
+
+    log = deliveries_log(state=state, endpoint=found.pk, session_id=session_id)
+    context: dict[str, Any] = {
+        "form": form or EndpointForm(endpoint=found),
+        "endpoint": found,
+        "tabs": _tabs(),
+        "secrets": take_secrets(request),
+        "health": health_of(found),
+        "log": _log_page(request, log, address),
+        "states": [(label, address(state=value), value == state) for value, label in STATES],
+        "state": state,
+        "session_id": session_id,
+        "clear": f"{here}#log",
+    }
+    return render(request, "events/event_url.html", context)
+
+
+def _tabs() -> list[tuple[Endpoint, str]]:
+    """Each endpoint with its state: good, warn while it fails, bad when it was disabled, off when it is off."""
+
+    def state(one: Endpoint) -> str:
+        if not one.enabled:
+            return "bad" if one.disabled_reason else "off"
+        return "warn" if one.failing_since else "good"
+
+    return [(one, state(one)) for one in endpoints.live_endpoints()]
+
+
+def _log_page(request: HttpRequest, log: "QuerySet[Delivery]", address: Callable[..., str]) -> LogPage:
+    """Keyset pages on the id, newest first."""
+    before, after = id_of(request.GET.get("before", "")), id_of(request.GET.get("after", ""))
+    if after is not None:
+        rows = list(log.filter(pk__gt=after).order_by("pk")[: PAGE + 1])
+        is_more, rows = len(rows) > PAGE, rows[:PAGE][::-1]
+        newer, older = is_more, bool(rows)
+    else:
+        rows = list((log.filter(pk__lt=before) if before is not None else log)[: PAGE + 1])
+        newer, older = before is not None, len(rows) > PAGE
+        rows = rows[:PAGE]
+    return LogPage(
+        rows,
+        newer=address(after=str(rows[0].pk)) if newer and rows else "",
+        older=address(before=str(rows[-1].pk)) if older and rows else "",
+    )

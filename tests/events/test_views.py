@@ -1,0 +1,237 @@
+"""Company > Event URL, as an administrator uses it, and as nobody else may."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.models import AuditEntry, User
+from accounts.roles import Role
+from events.deliveries import lease_due, settle
+from events.models import Delivery, Endpoint
+from tenants.models import Tenant
+from tenants.schemas import in_schema
+from tests.events.conftest import write
+from tests.events.receiver import receiver
+from tests.events.test_deliveries import NOW, answered
+
+Make = Callable[..., Any]
+PAGE = "/company/event-url"
+FORM = {
+    "enabled": "on",
+    "url": "http://127.0.0.1:9/cdr",
+    "auth": "disable",
+    "profile": "v16",
+    "event_types": ["call_cdr"],
+}
+
+
+@pytest.fixture
+def browser(acme: Tenant, acme_client: Client, make_user: Callable[..., User], loopback: None) -> Client:
+    acme_client.force_login(make_user(), "accounts.backends.PortalBackend")
+    return acme_client
+
+
+def text_of(response: Any) -> str:
+    return str(response.content.decode())
+
+
+def test_first_visit_offers_the_form(browser: Client) -> None:
+    page = text_of(browser.get(PAGE))
+    for words in ("CDR Events", "Enable", "Authentication Method", "Disable", "Basic Authentication",
+                  "Digest Authentication", "Bearer Authentication", "Add endpoint"):  # fmt: skip
+        assert words in page
+
+
+def test_endpoint_is_added_and_its_secret_shown_once(browser: Client) -> None:
+    made = browser.post(f"{PAGE}/new", FORM | {"auth": "basic", "username": "anna", "password": "secret1"})
+    endpoint = Endpoint.objects.get()
+    assert made["Location"] == f"{PAGE}/{endpoint.pk}"
+    first = text_of(browser.get(made["Location"]))
+    secrets = re.findall(r"whsec_[\w+/=]+", first)
+    assert len(secrets) == 1
+    second = text_of(browser.get(PAGE))
+    assert "whsec_" not in second
+    assert "secret1" not in first + second
+    assert "http://127.0.0.1:9/cdr" in second
+    assert AuditEntry.objects.get(action="endpoint.created").actor == "admin"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"url": ""}, "Start the address with https:// or http://."),
+        ({"url": "ftp://x/"}, "Start the address with https:// or http://."),
+        ({"url": "http://10.1.1.1/"}, "10.1.1.1 is an inner address, which may not be called from here."),
+        ({"auth": "basic", "username": "anna", "password": "12345"}, "A password has 6 to 64 printable characters."),
+        ({"auth": "digest", "password": "secret1"}, "This authentication method needs a user name."),
+        ({"auth": "bearer"}, "This authentication method needs a token."),
+        ({"event_types": []}, "Choose at least one event type."),
+    ],
+)
+def test_what_cannot_be_is_said_beside_the_field(browser: Client, changes: dict[str, Any], sentence: str) -> None:
+    page = browser.post(f"{PAGE}/new", FORM | changes)
+    assert page.status_code == 200
+    assert sentence in text_of(page)
+    assert Endpoint.objects.count() == 0
+
+
+def test_settings_are_saved_and_secrets_kept(browser: Client, make_endpoint: Make) -> None:
+    endpoint = make_endpoint(auth="bearer", token="tok")
+    path = f"{PAGE}/{endpoint.pk}"
+    form = FORM | {"auth": "bearer", "profile": "v22", "version": "1", "event_types": ["call_cdr", "cdr_updated"]}
+    assert browser.post(path, form)["Location"] == path
+    saved = Endpoint.objects.get()
+    assert (saved.profile, saved.event_types, saved.token, saved.version) == (
+        "v22", ["call_cdr", "cdr_updated"], endpoint.token, 2,
+    )  # fmt: skip
+    assert "Somebody else changed this meanwhile." in text_of(browser.post(path, form))
+    off = browser.post(path, {name: value for name, value in form.items() if name != "enabled"} | {"version": "2"})
+    assert off.status_code == 302
+    assert Endpoint.objects.get().enabled is False
+
+
+def test_disabled_by_the_receiver_says_why(browser: Client, make_endpoint: Make) -> None:
+    endpoint = make_endpoint()
+    write("a")
+    settle(endpoint.pk, [answered(lease_due(endpoint, most=1, now=NOW)[0], 410)], now=NOW)
+    page = text_of(browser.get(PAGE))
+    assert "This endpoint was switched off. The receiver answered 410 Gone: it wants no more events." in page
+
+
+def test_test_call_shows_its_outcome(browser: Client, make_endpoint: Make) -> None:
+    with receiver() as there:
+        endpoint = make_endpoint(there.url)
+        page = browser.post(f"{PAGE}/{endpoint.pk}/test", follow=True)
+    assert "The test call was acknowledged: 200 OK." in text_of(page)
+    assert "webhook-test:</span> true" in text_of(page)
+    assert there.got[0].headers["webhook-test"] == "true"
+    Endpoint.objects.update(url="http://127.0.0.1:9/")
+    page = browser.post(f"{PAGE}/{endpoint.pk}/test", follow=True)
+    assert "The test call was not acknowledged: No connection: " in text_of(page)
+    assert list(AuditEntry.objects.filter(action="endpoint.tested").values_list("actor", flat=True)) == ["admin"] * 2
+
+
+def test_rotation_and_removal(browser: Client, make_endpoint: Make) -> None:
+    endpoint = make_endpoint()
+    page = browser.post(f"{PAGE}/{endpoint.pk}/rotate", follow=True)
+    assert "New signing secret: <code" in text_of(page)
+    assert browser.post(f"{PAGE}/{endpoint.pk}/delete")["Location"] == PAGE
+    assert browser.get(f"{PAGE}/{endpoint.pk}").status_code == 404
+    assert Endpoint.objects.get().deleted_at is not None
+
+
+def test_log_is_filtered_and_paged(browser: Client, make_endpoint: Make, django_assert_max_num_queries: Make) -> None:
+    endpoint = make_endpoint()
+    write(*(f"s{n:03}" for n in range(120)))
+    leased = lease_due(endpoint, most=3, now=NOW)
+    settle(endpoint.pk, [answered(leased[0], 200), answered(leased[1], 500)], now=NOW)
+    path = f"{PAGE}/{endpoint.pk}"
+
+    def sessions(address: str) -> list[str]:
+        return re.findall(r'<td class="mono" data-slot="title">(s\d+)</td>', text_of(browser.get(address)))
+
+    everything = [f"s{n:03}" for n in range(119, -1, -1)]
+    with django_assert_max_num_queries(14):
+        first = text_of(browser.get(path))
+    assert sessions(path) == everything[:50]
+    older = re.search(r'href="([^"]+)#log" rel="next"', first)[1].replace("&amp;", "&")  # type: ignore[index]
+    assert sessions(older) == everything[50:100]
+    second = text_of(browser.get(older))
+    newer = re.search(r'href="([^"]+)#log" rel="prev"', second)[1].replace("&amp;", "&")  # type: ignore[index]
+    assert sessions(newer) == everything[:50]
+    assert sessions(f"{path}?state=delivered") == ["s000"]
+    assert sessions(f"{path}?session_id=s007") == ["s007"]
+    assert sessions(f"{path}?state=nonsense&before=x") == everything[:50]
+    assert "Waiting, next try" in text_of(browser.get(f"{path}?session_id=s001"))
+    assert "No delivery for this filter" in text_of(browser.get(f"{path}?session_id=none"))
+
+
+def test_delivery_shows_request_and_response_and_is_sent_again(browser: Client, make_endpoint: Make) -> None:
+    endpoint = make_endpoint()
+    write("a")
+    tried = answered(lease_due(endpoint, most=1, now=NOW)[0], 500, body="<b>no</b>", headers={"X-Said": "<i>"})
+    settle(endpoint.pk, [tried], now=NOW)
+    delivery = Delivery.objects.get()
+    path = f"{PAGE}/deliveries/{delivery.pk}"
+    page = text_of(browser.get(path))
+    assert "&quot;event_id&quot;:&quot;1&quot;" in page
+    assert "&lt;b&gt;no&lt;/b&gt;" in page
+    assert "x-said:</span> &lt;i&gt;" in page
+    again = browser.post(f"{path}/again", follow=True)
+    assert "It is being sent again." in text_of(again)
+    assert "Sent again</span>" in text_of(again)
+    Endpoint.objects.update(enabled=False)
+    assert "The endpoint is switched off." in text_of(browser.post(f"{path}/again", follow=True))
+
+
+def test_pages_need_no_inline_script_or_style(browser: Client, make_endpoint: Make) -> None:
+    endpoint = make_endpoint()
+    write("a")
+    for path in (PAGE, f"{PAGE}/new", f"{PAGE}/{endpoint.pk}", f"{PAGE}/deliveries/{Delivery.objects.get().pk}"):
+        page = text_of(browser.get(path))
+        assert not re.findall(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=", page)
+
+
+DOORS = [
+    ("get", ""), ("get", "/new"), ("post", "/new"), ("get", "/{endpoint}"), ("post", "/{endpoint}"),
+    ("post", "/{endpoint}/delete"), ("post", "/{endpoint}/rotate"), ("post", "/{endpoint}/test"),
+    ("get", "/deliveries/{delivery}"), ("post", "/deliveries/{delivery}/again"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "door"), DOORS)
+def test_only_administrators_enter(
+    acme_client: Client, make_endpoint: Make, make_user: Make, method: str, door: str
+) -> None:
+    endpoint = make_endpoint()
+    write("a")
+    path = PAGE + door.format(endpoint=endpoint.pk, delivery=Delivery.objects.get().pk)
+    before = list(Endpoint.objects.values()), list(Delivery.objects.values())
+    stranger = getattr(acme_client, method)(path, FORM)
+    assert stranger.status_code == 302
+    assert "/sign-in" in stranger["Location"]
+    for role in (Role.USER, Role.QUEUE_MANAGER):
+        acme_client.force_login(make_user(f"a-{role}", role), "accounts.backends.PortalBackend")
+        assert getattr(acme_client, method)(path, FORM).status_code == 403
+    assert (list(Endpoint.objects.values()), list(Delivery.objects.values())) == before
+
+
+@pytest.mark.parametrize(("method", "door"), [door for door in DOORS if "{" in door[1]])
+def test_another_tenants_pages_do_not_exist(
+    globex_client: Client, make_endpoint: Make, make_user: Make, method: str, door: str
+) -> None:
+    endpoint = make_endpoint()
+    write("a")
+    path = PAGE + door.format(endpoint=endpoint.pk, delivery=Delivery.objects.get().pk)
+    with in_schema("globex"):
+        globex_client.force_login(make_user("other"), "accounts.backends.PortalBackend")
+    assert getattr(globex_client, method)(path, FORM).status_code == 404
+
+
+@pytest.mark.parametrize("door", [door for method, door in DOORS if method == "post" and "{" in door])
+def test_state_changes_need_post_and_csrf(acme: Tenant, make_endpoint: Make, make_user: Make, door: str) -> None:
+    endpoint = make_endpoint()
+    write("a")
+    path = PAGE + door.format(endpoint=endpoint.pk, delivery=Delivery.objects.get().pk)
+    client = Client(headers={"host": "acme.portal.test"}, enforce_csrf_checks=True)
+    client.force_login(make_user(), "accounts.backends.PortalBackend")
+    assert client.post(path, FORM).status_code == 403
+    if door != "/{endpoint}":
+        assert client.get(path).status_code == 405
+
+
+def test_every_form_carries_its_token(browser: Client, make_endpoint: Make) -> None:
+    endpoint = make_endpoint()
+    write("a")
+    page = text_of(browser.get(f"{PAGE}/{endpoint.pk}"))
+    forms = re.findall(r'<form[^>]*method="post".*?</form>', page, re.DOTALL)
+    assert len(forms) >= 6
+    assert [form for form in forms if "csrfmiddlewaretoken" not in form] == []
+
+
+def test_missing_rows(browser: Client) -> None:
+    for door in ("/77", "/99999999999999999999", "/deliveries/77"):
+        assert browser.get(PAGE + door).status_code == 404

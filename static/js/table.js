@@ -26,7 +26,11 @@ document.addEventListener("keydown", (event) => {
     j: () => moveTo(all[Math.min(at + 1, all.length - 1)]),
     k: () => moveTo(all[Math.max(at - 1, 0)]),
     x: () => row?.querySelector("input[type=checkbox]")?.click(),
-    ".": () => row?.querySelector("[popovertarget]")?.click(),
+    ".": () => {
+      const action = row?.querySelector("[popovertarget]");
+      action?.focus(); // where the focus goes back to
+      action?.click();
+    },
     Enter: () => event.target === document.body && row?.querySelector("[data-open]")?.click(),
     "/": () => document.querySelector("input[type=search]")?.focus(),
   }[event.key];

@@ -1,0 +1,61 @@
+"""Chromium, a portal, and pages that fail their test when the browser complains."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.portal import CHROMIUM, CHROMIUM_FLAGS, Portal, running
+from tests.browser.words import PASSWORD
+
+WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is missing: pip install -r requirements-browser.lock"
+    )
+    if CHROMIUM is None:
+        pytest.skip("Chromium is missing: install the chromium package of your system")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def portal(chromium: Any) -> Iterator[Portal]:
+    with running() as found:
+        yield found
+
+
+@pytest.fixture
+def open_page(chromium: Any, portal: Portal) -> Iterator[Callable[..., Any]]:
+    """Opens a fresh browser on acme's host, signed in unless told otherwise. What it complains of fails the test."""
+    contexts, complaints = [], []
+
+    def open_one(path: str = "/", *, user: str = "admin", scripts: bool = True, **options: Any) -> Any:
+        context = chromium.new_context(viewport=WIDE, java_script_enabled=scripts, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.set_default_timeout(10_000)
+        if user:
+            sign_in(page, portal, user)
+        page.goto(portal.url("acme.localhost", path))
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def sign_in(page: Any, portal: Portal, user: str) -> None:
+    page.goto(portal.url("acme.localhost", "/sign-in"))
+    page.get_by_label("User name").fill(user)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(portal.url("acme.localhost", "/"))

@@ -1,0 +1,3 @@
+"""What seed, tests and pictures agree on."""
+
+PASSWORD = "a quiet meadow"

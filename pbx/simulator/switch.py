@@ -54,6 +54,7 @@ class Simulator:
     _told: asyncio.Event = field(default_factory=asyncio.Event)
     _calls: set["asyncio.Task[None]"] = field(default_factory=set)
     _confirmed: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    _renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _forgotten: int = 0
 
     async def run(self) -> None:
@@ -146,14 +147,13 @@ class Simulator:
         pause = 0.5
         while True:
             try:
-                if not self.portal.token:
-                    self.portal.token = await self.portal.new_token()
-                status, answer = await self._once(session, method, path, body)
+                token = await self._token()
+                status, answer = await self._once(session, method, path, body, token)
                 if status == 200:
                     return answer
-                if status == 401:
+                if status == 401 and self.portal.token == token:
                     self.portal.token = ""
-                elif 400 <= status < 500 and status != 429:
+                elif 400 <= status < 500 and status not in (401, 429):
                     return None
                 log.warning("the portal did not take it, trying again", status=status, path=path)
             except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
@@ -161,10 +161,17 @@ class Simulator:
             await asyncio.sleep(pause * self.dice.uniform(0.8, 1.2))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
+    async def _token(self) -> str:
+        """A new one ends the former: the loops must not take one each."""
+        async with self._renewing:
+            if not self.portal.token:
+                self.portal.token = await self.portal.new_token()
+            return self.portal.token
+
     async def _once(
-        self, session: aiohttp.ClientSession, method: str, path: str, body: dict[str, Any] | None
+        self, session: aiohttp.ClientSession, method: str, path: str, body: dict[str, Any] | None, token: str
     ) -> tuple[int, dict[str, Any]]:
-        headers = {"Authorization": f"Bearer {self.portal.token}", "Host": self.portal.host}
+        headers = {"Authorization": f"Bearer {token}", "Host": self.portal.host}
         data = None
         if body is not None:
             headers["Content-Type"] = "application/json"

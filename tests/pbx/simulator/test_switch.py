@@ -41,6 +41,8 @@ class FakePortal:
         return web.json_response({"results": results, "commands": [{"id": "5"}] if "5" not in self.confirmed else []})
 
     async def commands(self, request: web.Request) -> web.Response:
+        if request.headers["Authorization"] != f"Bearer token-{self.tokens}":
+            return web.json_response({}, status=401)
         await asyncio.sleep(0.05)
         return web.json_response({"commands": []})
 
@@ -92,7 +94,7 @@ async def test_calls_are_told_and_hung_up_when_it_stops(portal: tuple[FakePortal
     ended = {event["session_id"] for event in fake.events if event["type"] in {"call.ended", "session.merged"}}
     assert started == ended
     assert len({event["id"] for event in fake.events}) == len(fake.events)
-    assert (fake.confirmed, fake.hosts) == (["5"], {"portal.test"})
+    assert (fake.confirmed, fake.hosts, fake.tokens) == (["5"], {"portal.test"}, 1)
 
 
 async def test_nothing_is_lost_while_the_portal_stumbles(portal: tuple[FakePortal, Portal]) -> None:

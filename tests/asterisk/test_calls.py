@@ -16,7 +16,8 @@ from pbx.asterisk.connection import Connector
 from tenants.crypto import encrypt
 from tenants.models import InboundRule, Switch, Tenant, Trunk
 from tenants.schemas import in_schema
-from tests.asterisk.flows import ACME, FLOWS, GLOBEX, open_lab
+from tests.asterisk.flows import ACME, FLOWS, GLOBEX, hang_up, open_lab
+from tests.asterisk.flows import connect as talk
 from tests.asterisk.rig import HOST, Asterisk, prepare, running_asterisk
 from tests.pbx.asterisk.expected import EXPECTED, plain_call
 
@@ -111,3 +112,55 @@ async def test_a_real_call_is_on_record_as_a_person_would_write_it(
     told = {leg.session_id for leg in legs.values() if leg.is_incoming}
     assert told == rang if "attended" not in flow else told > rang
     assert {call["call_id"] for call in calls} <= {leg.call_id for leg in legs.values() if not leg.is_incoming}
+
+
+async def test_a_call_found_in_progress_is_adopted(
+    asterisk: Asterisk, switch: Switch, browsers: dict[str, Client]
+) -> None:
+    """The portal comes up while 101 talks to 102: it cannot know when it rang, all else it can."""
+    async with open_lab(asterisk) as lab:
+        caller, callee = await talk(await lab.extension("101"), "102", await lab.extension("102"))
+        async with connected(switch):
+            await hang_up(caller, callee)
+            (found,) = (await calls_when_there(browsers, {"acme": 1, "globex": 0}))["acme"]
+    (expected,) = EXPECTED["extension_to_extension"]
+    (device,) = expected["targets"]
+    assert plain_call(found) == expected | {"targets": [device | {"destination": "sip:102@acme.test"}]}
+    assert (found["session_id"], found["call_id"]) == (callee.session_id, caller.call_id)
+
+
+async def test_a_call_goes_on_while_the_connector_restarts(
+    asterisk: Asterisk, switch: Switch, browsers: dict[str, Client]
+) -> None:
+    """The queue rings while the portal is there; an agent answers while it is not; it is back before the end."""
+    async with open_lab(asterisk) as lab:
+        alice, bob, carol = [await lab.extension(number) for number in ("101", "102", "103")]
+        async with connected(switch):
+            caller = await alice.dial("8000")
+            lost = await carol.incoming()
+            ringing = await bob.incoming()
+            await asyncio.sleep(0.5)
+        ringing.answer()
+        await lost.until_ended()
+        async with connected(switch):
+            await asyncio.sleep(0.3)
+            await hang_up(ringing, caller)
+            (found,) = (await calls_when_there(browsers, {"acme": 1, "globex": 0}))["acme"]
+    legs = {leg["callee"]: (leg["end_reason"], leg["answered_time"] is not None) for leg in found["targets"]}
+    assert (found["end_reason"], found["status_code"], found["incomplete"]) == ("callee_disconnect", 0, False)
+    assert legs == {"8000": ("referred", True), "102": (None, True), "103": (None, False)}
+
+
+async def test_a_call_that_ended_unseen_is_closed_as_incomplete(
+    asterisk: Asterisk, switch: Switch, browsers: dict[str, Client]
+) -> None:
+    async with open_lab(asterisk) as lab:
+        async with connected(switch):
+            caller, callee = await talk(await lab.extension("101"), "102", await lab.extension("102"))
+        await hang_up(caller, callee)
+        async with connected(switch):
+            (found,) = (await calls_when_there(browsers, {"acme": 1, "globex": 0}))["acme"]
+    (expected,) = EXPECTED["extension_to_extension"]
+    (device,) = expected["targets"]
+    unknown = {"end_reason": None, "incomplete": True, "targets": [device | {"end_reason": None}]}
+    assert plain_call(found) == expected | unknown

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -31,6 +31,13 @@ def run(*command: str, cwd: Path | None = None, **env: str) -> "subprocess.Compl
 def _started(name: str, *arguments: str) -> list[str]:
     interpreter = "bash" if name.endswith(".sh") else sys.executable
     return [interpreter, str(EXAMPLES / name), *arguments]
+
+
+def eventually(what: Callable[[], object], *, is_now: object, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while (found := what()) != is_now:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
 
 
 class Lines:

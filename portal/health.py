@@ -53,4 +53,5 @@ def readiness() -> dict[str, Any]:
         except Exception as error:  # any failure here is the answer, not an accident
             checks[name] = f"{type(error).__name__}"
     failed = [name for name, said in checks.items() if said != "ok" and name != "connectors"]
-    return {"status": "failed" if failed else "ok", "checks": checks}
+    status = "failed" if failed else "ok" if checks["connectors"] == "ok" else "degraded"
+    return {"status": status, "checks": checks}

@@ -60,7 +60,7 @@ class HealthMiddleware:
             from portal.health import readiness  # imports the rooms; settings load this module before the apps
 
             report = readiness()
-            return JsonResponse(report, status=200 if report["status"] == "ok" else 503)
+            return JsonResponse(report, status=503 if report["status"] == "failed" else 200)
         return self.get_response(request)
 
 

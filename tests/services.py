@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO
 
 import pytest
 
@@ -24,7 +23,7 @@ STATE = PROJECT / ".cache" / "test-services"
 SOCKETS = STATE / "run"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 KINDS = ("asterisk", "browser")
-_in_use: list[IO[str]] = []
+_in_use: list[int] = []  # descriptors of the lock that says so
 
 
 def postgres() -> Postgres:
@@ -46,7 +45,7 @@ def use() -> None:
     os.environ.setdefault("TEST_DATABASE_NAME", f"test_{os.getpid()}")
     if "DATABASE_URL" in os.environ and "REDIS_URL" in os.environ:
         return
-    lock = (STATE / "users").open("w")
+    lock = os.open(STATE / "users", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_SH)
     _in_use.append(lock)
     if "DATABASE_URL" not in os.environ:
@@ -60,7 +59,7 @@ def use() -> None:
 def stop() -> None:
     """Ends the services and forgets their data, unless another run uses them."""
     while _in_use:
-        _in_use.pop().close()
+        os.close(_in_use.pop())
     STATE.mkdir(parents=True, exist_ok=True)
     with (STATE / "users").open("w") as lock:
         try:

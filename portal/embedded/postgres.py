@@ -22,7 +22,7 @@ from pathlib import Path
 import psycopg
 
 from portal.embedded.errors import EmbeddedServiceError
-from portal.embedded.process import Account, command_of, spawn
+from portal.embedded.process import Account, command_of, detach, spawn
 
 PORT = 5432
 _SOCKET_PATH_MAX = 100  # sun_path holds 108 bytes
@@ -74,7 +74,9 @@ class Postgres:
         with self._locked():
             if not self.alive():
                 self._prepare()
-                self._wait(self._spawn(None))
+                process = self._spawn(None)
+                self.wait(process)
+                detach(process)
 
     def spawn(self) -> "subprocess.Popen[bytes]":
         """Starts it as a child that dies with this process. One left over from an earlier life is stopped first."""
@@ -84,7 +86,12 @@ class Postgres:
             return self._spawn(signal.SIGINT)
 
     def wait(self, process: "subprocess.Popen[bytes]") -> None:
-        self._wait(process)
+        deadline = time.monotonic() + _START_SECONDS
+        while not self.ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                said = self.log.read_text(errors="replace")[-4000:]
+                raise EmbeddedServiceError(_why_not(said, "PostgreSQL did not start"))
+            time.sleep(0.05)
 
     def stop(self) -> None:
         with self._locked():
@@ -259,14 +266,6 @@ class Postgres:
             return spawn(
                 command, account=self._account(), environment=self._environment(), output=log, tethered=tethered
             )
-
-    def _wait(self, process: "subprocess.Popen[bytes]") -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while not self.ready():
-            if process.poll() is not None or time.monotonic() > deadline:
-                said = self.log.read_text(errors="replace")[-4000:]
-                raise EmbeddedServiceError(_why_not(said, "PostgreSQL did not start"))
-            time.sleep(0.05)
 
     def _stop(self) -> None:
         pid = self.pid()

@@ -76,3 +76,8 @@ def spawn(
         extra_groups=[] if account else None,
         preexec_fn=die_with_parent(tethered) if tethered else None,
     )
+
+
+def detach(process: "subprocess.Popen[bytes]") -> None:
+    """It stays when we go: nobody waits for it, and Python shall not warn of that."""
+    process.returncode = 0

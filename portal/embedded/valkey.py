@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from portal.embedded.errors import EmbeddedServiceError
-from portal.embedded.process import spawn
+from portal.embedded.process import detach, spawn
 
 _START_SECONDS = 20
 _LOG_BYTES = 10 * 1024 * 1024
@@ -42,7 +42,9 @@ class Valkey:
     def start(self) -> None:
         """Starts it to stay when this process ends, unless it runs already."""
         if not self.alive():
-            self.wait(self._spawn(None))
+            process = self._spawn(None)
+            self.wait(process)
+            detach(process)
 
     def spawn(self) -> "subprocess.Popen[bytes]":
         """Starts it as a child that dies with this process. One left over from an earlier life is stopped first."""

@@ -219,7 +219,7 @@ def test_own_password_is_changed_and_other_sessions_end(browser: Client, admin: 
         ({"again": "something else"}, "The two new passwords differ."),
         ({"password": "short", "again": "short"}, "at least 10 characters"),
         ({"password": "password123", "again": "password123"}, "too common"),
-        ({"password": "blue.whale", "again": "blue.whale"}, "too similar"),
+        ({"password": "blue.whale@acme", "again": "blue.whale@acme"}, "too similar"),
         ({"password": "", "again": ""}, "required"),
     ],
 )

@@ -4,7 +4,7 @@
 """
 
 import os
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -50,10 +50,22 @@ def _list(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in _text(name, default).split(",") if part.strip()]
 
 
+def _networks(name: str) -> list[IPv4Network | IPv6Network]:
+    try:
+        return [ip_network(part, strict=False) for part in _list(name)]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be networks like 10.0.0.0/8, comma separated: {error}.") from error
+
+
+def _choice(name: str, default: str, *allowed: str) -> str:
+    value = _text(name, default)
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+    return value
+
+
 # --- What kind of installation this is -------------------------------------------------------------------
-VOXLEDGER_ENV = _text("VOXLEDGER_ENV", "demo")
-if VOXLEDGER_ENV not in {"demo", "production"}:
-    raise ImproperlyConfigured(f"VOXLEDGER_ENV must be demo or production, not {VOXLEDGER_ENV!r}.")
+VOXLEDGER_ENV = _choice("VOXLEDGER_ENV", "demo", "demo", "production")
 PRODUCTION = VOXLEDGER_ENV == "production"
 DEBUG = _flag("DEBUG", default=False)
 VAR_DIR = Path(_text("VAR_DIR", str(BASE_DIR / "var"))).absolute()
@@ -74,7 +86,7 @@ SIMULATOR_RATE = _number("SIMULATOR_RATE", 12, high=6000)  # demo calls a minute
 SYSTEM_HOST = _text("SYSTEM_HOST", "localhost")
 TENANT_HOST_SUFFIX = _text("TENANT_HOST_SUFFIX", SYSTEM_HOST)
 ALLOWED_HOSTS = _list("ALLOWED_HOSTS", f"{SYSTEM_HOST},.{TENANT_HOST_SUFFIX},127.0.0.1")
-PUBLIC_SCHEME = _text("PUBLIC_SCHEME", "https" if PRODUCTION else "http")
+PUBLIC_SCHEME = _choice("PUBLIC_SCHEME", "https" if PRODUCTION else "http", "http", "https")
 PUBLIC_PORT = _number("PUBLIC_PORT", 443 if PRODUCTION else PORT, low=1, high=65535)
 CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
 
@@ -263,7 +275,7 @@ AXES_ENABLE_ADMIN = False
 AXES_DISABLE_ACCESS_LOG = True
 
 # Addresses of reverse proxies whose X-Forwarded-For is believed, as networks.
-TRUSTED_PROXIES = [ip_network(part) for part in _list("TRUSTED_PROXIES")]
+TRUSTED_PROXIES = _networks("TRUSTED_PROXIES")
 
 # --- Transport security ------------------------------------------------------------------------------------
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -298,7 +310,7 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # --- What a webhook may reach ------------------------------------------------------------------------------
-WEBHOOK_ALLOWED_NETWORKS = [ip_network(part, strict=False) for part in _list("WEBHOOK_ALLOWED_NETWORKS")]
+WEBHOOK_ALLOWED_NETWORKS = _networks("WEBHOOK_ALLOWED_NETWORKS")
 
 # --- REST --------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -363,8 +375,8 @@ EMAIL_BACKEND = _text(
 DEFAULT_FROM_EMAIL = _text("DEFAULT_FROM_EMAIL", f"voxledger@{SYSTEM_HOST}")
 
 # --- Logs: one line a fact, `key=value` on a terminal, JSON elsewhere --------------------------------------
-LOG_FORMAT = _text("LOG_FORMAT", "json" if PRODUCTION else "console")
-LOG_LEVEL = _text("LOG_LEVEL", "INFO").upper()
+LOG_FORMAT = _choice("LOG_FORMAT", "json" if PRODUCTION else "console", "json", "console")
+LOG_LEVEL = _choice("LOG_LEVEL", "INFO", "DEBUG", "INFO", "WARNING", "ERROR")
 LOGGING_CONFIG = "portal.logs.configure"
 LOGGING: dict[str, Any] = {"format": LOG_FORMAT, "level": LOG_LEVEL}  # Django passes an empty one to nobody
 

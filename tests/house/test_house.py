@@ -64,3 +64,10 @@ def test_the_rule_on_templates_sees_what_it_forbids(line: str) -> None:
 @pytest.mark.parametrize("line", ['<script type="module" src="/x.js"></script>', '<p class="style">', "<p data-on=1>"])
 def test_the_rule_on_templates_leaves_the_rest(line: str) -> None:
     assert not INLINE.search(line)
+
+
+def test_every_setting_is_explained_and_no_other() -> None:
+    settings = (ROOT / "portal" / "settings.py").read_text()
+    read = set(re.findall(r'_(?:text|flag|number|list|secret|networks|choice)\(\s*"([A-Z_]+)"', settings))
+    explained = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs" / "configuration.md").read_text(), re.M))
+    assert read == explained

@@ -10,6 +10,7 @@ from django.utils import timezone
 from tenants.models import Switch, WorkerHeartbeat
 from tenants.schemas import enter_public
 
+CONNECTOR_KINDS = (Switch.Kind.ASTERISK,)  # those that the portal calls, each by a `manage.py connect`
 WORKER_SILENCE = timedelta(seconds=60)
 CONNECTOR_SILENCE = timedelta(seconds=60)
 
@@ -37,7 +38,7 @@ def _connectors() -> str:
     since = timezone.now() - CONNECTOR_SILENCE
     silent = [
         switch.name
-        for switch in Switch.objects.filter(enabled=True, kind__in=[Switch.Kind.ASTERISK, Switch.Kind.FREESWITCH])
+        for switch in Switch.objects.filter(enabled=True, kind__in=CONNECTOR_KINDS)
         if switch.connector_state != "connected" or switch.connector_seen_at is None or switch.connector_seen_at < since
     ]
     return "ok" if not silent else "not connected: " + ", ".join(silent)

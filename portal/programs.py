@@ -17,7 +17,6 @@ from tenants.models import Switch
 
 DATABASE_STAGE, REDIS_STAGE, WORKER_STAGE, WEB_STAGE, SOURCE_STAGE = range(5)
 _MANAGE = str(settings.BASE_DIR / "manage.py")
-CONNECTOR_KINDS = (Switch.Kind.ASTERISK,)
 
 
 def postgres(server: Postgres) -> Program:

@@ -23,6 +23,7 @@ from portal.embedded.errors import EmbeddedServiceError
 from portal.embedded.postgres import Postgres
 from portal.embedded.valkey import Valkey
 from portal.ground import Ground, StartError, check_port, explain, prepare_folder
+from portal.health import CONNECTOR_KINDS
 from portal.hosts import align_hosts
 from portal.migrating import migrate_all
 from portal.supervisor import Printer, Program, StopRequestedError, Supervisor
@@ -142,7 +143,7 @@ class Command(BaseCommand):
         """A connector for every enabled switch that wants one, started anew when its address or secrets change."""
         try:
             enter_public()
-            switches = list(Switch.objects.filter(enabled=True, kind__in=programs.CONNECTOR_KINDS))
+            switches = list(Switch.objects.filter(enabled=True, kind__in=CONNECTOR_KINDS))
             connection.close()
         except DatabaseError:  # it is being restarted; the next look will tell
             with contextlib.suppress(DatabaseError):

@@ -11,6 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import pytest
+
+from accounts.models import ApiToken, User
+from accounts.roles import Role
+from tenants.crypto import token_hash
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -87,3 +93,15 @@ def running(*command: str, cwd: Path, **env: str) -> Iterator[Program]:
     finally:
         process.kill()
         process.wait(10)
+
+
+@pytest.fixture
+def make_token(make_user: Callable[..., User]) -> Callable[..., str]:
+    """Makes a user with an API token in the schema the connection is in, and gives the token."""
+
+    def make(secret: str = "vxt_admin", role: Role = Role.ADMIN) -> str:
+        user = make_user(f"of-{secret}", role)
+        ApiToken.objects.create(user=user, name=secret, token_hash=token_hash(secret), hint="")
+        return secret
+
+    return make

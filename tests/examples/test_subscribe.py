@@ -32,6 +32,7 @@ def test_subscribe_comes_back_where_it_was(tmp_path: Path) -> None:
             told(program, 1, 2, 3)
             assert "Trying again in" in program.errors.until("connection was closed")
             told(program, 4, 5)
+            eventually((tmp_path / "cursor.txt").read_text, is_now="5")
         assert found.subscriptions() == [None, "3"]
         assert found.hosts == ["acme.localhost:8000"] * 2
     assert [file.name for file in tmp_path.iterdir()] == ["cursor.txt"]

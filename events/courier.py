@@ -6,10 +6,13 @@ while or its time is up; another one then takes over. Several may work at once: 
 """
 
 import asyncio
+import math
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
 import redis
@@ -28,10 +31,13 @@ from tenants.schemas import in_schema
 
 IN_FLIGHT = 16  # attempts at one endpoint at the same time
 IN_FLIGHT_FAILING = 2  # at one that has failed since its last success
+LEASED_AHEAD = 96  # deliveries a lane holds beside those in flight, and settles at once
+SETTLE_SECONDS = 0.05  # an outcome waits at most so long to be written
 SWEEP_SECONDS = 2.0
 LINGER_SECONDS = 10.0
 STOP_PATIENCE_SECONDS = 3.0
 _DATABASE_THREADS = 4
+_FRESH = timedelta(seconds=10)  # a lease older than this is given back: an attempt must end before its lease does
 _RESOLVER_THREADS = 32  # a name server that does not answer holds a thread for long
 _DATABASE_PAUSE_SECONDS = 1.0
 STOP = b"stop:"  # followed by the name of the worker that shuts down
@@ -84,17 +90,23 @@ class Turn:
     most: int
 
 
-def take_turn(tenant_id: int, endpoint_id: int, tried: list[Tried], busy: int, *, take: bool) -> Turn:
-    """Settles what was tried and, in the same transaction, leases as much as the lane has room for."""
+def take_turn(
+    tenant_id: int, endpoint_id: int, tried: list[Tried], unused: list[Leased], held: int, *, take: bool
+) -> Turn:
+    """Settles what was tried, gives back what was not, and leases ahead as much as the lane can use.
+
+    `held` is what it holds leases on already. An endpoint that fails gets no more than it can be tried with.
+    """
     now = timezone.now()
     with transaction.atomic():
         deliveries.settle(endpoint_id, tried, now=now)
+        deliveries.give_back(unused)
         endpoint = endpoints.live_endpoints().filter(pk=endpoint_id, enabled=True).first()
         if endpoint is None:
             return Turn(None, [], 0)
-        most = IN_FLIGHT_FAILING if endpoint.failing_since else IN_FLIGHT
-        leased = deliveries.lease_due(endpoint, most=most - busy, now=now) if take else []
-        target = deliveries.target_of(endpoint, tenant_id, now) if leased else None
+        most, ahead = (IN_FLIGHT_FAILING, 0) if endpoint.failing_since else (IN_FLIGHT, LEASED_AHEAD)
+        leased = deliveries.lease_due(endpoint, most=most + ahead - held, now=now) if take else []
+        target = deliveries.target_of(endpoint, tenant_id, now)
     return Turn(target, leased, most)
 
 
@@ -109,48 +121,80 @@ class Lane:
 
     async def run(self) -> None:
         flying: set[asyncio.Task[Tried]] = set()
+        waiting: deque[Leased] = deque()
         finished: list[Tried] = []
+        unused: list[Leased] = []
         try:
             while True:
                 self.nudged.clear()
-                turn = await self._turn(finished, len(flying))
-                finished = []
-                if turn.target is not None:
-                    for leased in turn.leased:
-                        flying.add(asyncio.create_task(self._courier.attempt(turn.target, leased)))
-                if not flying:
+                turn = await self._turn(finished, unused, held=len(flying) + len(waiting))
+                finished, unused = [], []
+                waiting.extend(turn.leased)
+                if not flying and not waiting:
                     return
-                finished, flying = await self._some_finish(flying, room=len(flying) < turn.most)
+                finished, unused = await self._fly(turn, flying, waiting)
         except asyncio.CancelledError:
             for task in flying:
                 task.cancel()
             await asyncio.gather(*flying, return_exceptions=True)
             raise
 
-    async def _turn(self, finished: list[Tried], busy: int) -> Turn:
+    async def _fly(
+        self, turn: Turn, flying: set[asyncio.Task[Tried]], waiting: deque[Leased]
+    ) -> tuple[list[Tried], list[Leased]]:
+        """Tries what is leased until enough has ended, or enough time passed, to be worth a visit to the database."""
+        finished: list[Tried] = []
+        unused: list[Leased] = []
+        visit = math.inf
+        while True:
+            self._launch(turn, flying, waiting, unused)
+            room = len(flying) < turn.most and not waiting
+            if not flying or len(finished) >= LEASED_AHEAD or time.monotonic() >= visit:
+                return finished, unused
+            if room and self.nudged.is_set():
+                return finished, unused
+            ended = await self._some_end(flying, nudged=room, until=visit)
+            if ended:
+                flying -= ended
+                finished += [task.result() for task in ended]
+                visit = min(visit, time.monotonic() + SETTLE_SECONDS)
+
+    def _launch(
+        self, turn: Turn, flying: set[asyncio.Task[Tried]], waiting: deque[Leased], unused: list[Leased]
+    ) -> None:
+        while waiting and (turn.target is None or not self._courier.takes_more):
+            unused.append(waiting.popleft())
+        while waiting and turn.target is not None and len(flying) < turn.most:
+            leased = waiting.popleft()
+            if timezone.now() - (leased.leased_until - deliveries.LEASE) > _FRESH:
+                unused.append(leased)
+            else:
+                flying.add(asyncio.create_task(self._courier.attempt(turn.target, leased)))
+
+    async def _turn(self, finished: list[Tried], unused: list[Leased], *, held: int) -> Turn:
         """The database may be away for a while: what was tried is kept and written when it is back."""
         while True:
             try:
                 return await self._courier.database.run(
-                    self._schema, take_turn, self._tenant_id, self._endpoint_id, finished, busy,
+                    self._schema, take_turn, self._tenant_id, self._endpoint_id, finished, unused, held,
                     take=self._courier.takes_more,
                 )  # fmt: skip
             except (OperationalError, InterfaceError) as error:
                 log.warning("database away, deliveries wait", tenant=self._schema, error=type(error).__name__)
                 await asyncio.sleep(_DATABASE_PAUSE_SECONDS)
 
-    async def _some_finish(
-        self, flying: set[asyncio.Task[Tried]], *, room: bool
-    ) -> tuple[list[Tried], set[asyncio.Task[Tried]]]:
-        """Waits for an attempt to end, or for a nudge while there is room for more."""
+    async def _some_end(
+        self, flying: set[asyncio.Task[Tried]], *, nudged: bool, until: float
+    ) -> set[asyncio.Task[Tried]]:
+        """The attempts that ended, after waiting for one of them, for a nudge where that matters, or until then."""
         nudge = asyncio.create_task(self.nudged.wait())
         try:
-            waited: set[asyncio.Task[Any]] = {*flying, nudge} if room else {*flying}
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            waited: set[asyncio.Task[Any]] = {*flying, nudge} if nudged else {*flying}
+            patience = None if until == math.inf else max(0.0, until - time.monotonic())
+            await asyncio.wait(waited, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         finally:
             nudge.cancel()
-        ended = {task for task in flying if task.done()}
-        return [task.result() for task in ended], flying - ended
+        return {task for task in flying if task.done()}
 
 
 class Courier:

@@ -77,8 +77,7 @@ def due_endpoints(now: datetime) -> list[int]:
 
 
 def _due(now: datetime) -> QuerySet[Delivery]:
-    pending = Delivery.objects.filter(state=Delivery.State.PENDING, next_attempt_at__lte=now)
-    return pending.exclude(leased_until__gt=now)
+    return Delivery.objects.filter(next_attempt_at__lte=now).exclude(leased_until__gt=now)
 
 
 def target_of(endpoint: Endpoint, tenant_id: int, now: datetime) -> Target:
@@ -99,10 +98,11 @@ def lease_due(endpoint: Endpoint, *, most: int, now: datetime) -> list[Leased]:
         cursor.execute(
             "WITH due AS ("
             "  SELECT d.id FROM events_delivery d"
-            "  WHERE d.endpoint_id = %(endpoint)s AND d.state = 'pending' AND d.next_attempt_at <= %(now)s"
+            "  WHERE d.endpoint_id = %(endpoint)s AND d.next_attempt_at <= %(now)s"
             "  AND (d.leased_until IS NULL OR d.leased_until <= %(now)s) AND d.event_id IS NOT NULL"
-            "  AND NOT EXISTS (SELECT 1 FROM events_delivery e WHERE e.endpoint_id = d.endpoint_id"
-            "    AND e.session_id = d.session_id AND e.state = 'pending' AND e.event_id < d.event_id)"
+            # Not NOT EXISTS: the planner would join all that is pending with itself.
+            "  AND d.event_id = (SELECT e.event_id FROM events_delivery e WHERE e.endpoint_id = d.endpoint_id"
+            "    AND e.session_id = d.session_id AND e.finished_at IS NULL ORDER BY e.event_id LIMIT 1)"
             "  ORDER BY d.next_attempt_at, d.id LIMIT %(most)s FOR UPDATE OF d SKIP LOCKED)"
             " UPDATE events_delivery d SET leased_until = %(until)s FROM due, events_event event"
             " WHERE d.id = due.id AND event.id = d.event_id"
@@ -118,6 +118,12 @@ def lease_due(endpoint: Endpoint, *, most: int, now: datetime) -> list[Leased]:
         )
         for row in rows
     ]  # fmt: skip
+
+
+def give_back(unused: Sequence[Leased]) -> None:
+    """Ends the leases of deliveries that were not tried, so that the next worker need not wait for them."""
+    for leased in unused:
+        Delivery.objects.filter(pk=leased.id, leased_until=leased.leased_until).update(leased_until=None)
 
 
 async def attempt(sender: Sender, target: Target, leased: Leased) -> Tried:
@@ -151,7 +157,7 @@ def settle(endpoint_id: int, tried: Sequence[Tried], *, now: datetime) -> None:
         )
         for one in tried
     ]  # fmt: skip
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         _write_states(tried, rulings, now)
         _write_attempts(tried)
         _write_health(endpoint_id, tried, rulings, now)

@@ -161,7 +161,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="delivery",
             index=models.Index(
-                condition=models.Q(("state", "pending")),
+                condition=models.Q(("next_attempt_at__isnull", False)),
                 fields=["endpoint", "next_attempt_at", "id"],
                 name="delivery_due",
             ),
@@ -169,7 +169,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="delivery",
             index=models.Index(
-                condition=models.Q(("state", "pending")),
+                condition=models.Q(("finished_at", None)),
                 fields=["endpoint", "session_id", "event"],
                 name="delivery_order_in_call",
             ),

@@ -35,12 +35,15 @@ def open_page(chromium: Any, portal: Portal) -> Iterator[Callable[..., Any]]:
     """Opens a fresh browser on acme's host, signed in unless told otherwise. What it complains of fails the test."""
     contexts, complaints = [], []
 
-    def open_one(path: str = "/", *, user: str = "admin", scripts: bool = True, **options: Any) -> Any:
-        context = chromium.new_context(viewport=WIDE, java_script_enabled=scripts, **options)
+    def open_one(
+        path: str = "/", *, user: str = "admin", scripts: bool = True, listen: bool = True, **options: Any
+    ) -> Any:
+        context = chromium.new_context(viewport=WIDE, java_script_enabled=scripts, reduced_motion="reduce", **options)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        if listen:
+            page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
+            page.on("pageerror", lambda error: complaints.append(str(error)))
         page.set_default_timeout(10_000)
         if user:
             sign_in(page, portal, user)

@@ -31,7 +31,7 @@ lint: $(VENV)/.dev ## Check style and types
 	@$(BIN) -m mypy $(ROOMS)
 
 bench: $(VENV)/.dev ## Measure the way in on this machine
-	@$(BIN) -m tests.services run $(BIN) -m benchmarks.intake $(ARGS)
+	@$(BIN) -m benchmarks.intake $(ARGS)
 
 setup: $(VENV)/.dev ## Make the environment in .venv, and nothing else
 

@@ -2,14 +2,13 @@
 
 They live in .cache/test-services and stay for the next run, unless `--stop-services` says otherwise, as `make test`
 does. The plugin also knows what a real switch and a browser need, and skips their tests with a sentence where it is
-missing. `python -m tests.services stop` ends them; `... run <command>` runs a command with them.
+missing. `python -m tests.services stop` ends them.
 """
 
 import fcntl
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -126,10 +125,7 @@ def _main(arguments: list[str]) -> int:
     if arguments == ["stop"]:
         stop()
         return 0
-    if arguments[:1] == ["run"] and arguments[1:]:
-        use()
-        return subprocess.run(arguments[1:], check=False).returncode
-    sys.stderr.write("python -m tests.services stop | run <command>\n")
+    sys.stderr.write("python -m tests.services stop\n")
     return 2
 
 

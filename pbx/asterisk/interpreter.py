@@ -254,7 +254,7 @@ class Interpreter:
 
     # --- Channels --------------------------------------------------------------------------------------------
 
-    def _new_channel(self, message: Message) -> None:
+    def _new_channel(self, message: Message, *, adopts: bool = False) -> None:
         uniqueid, name = text(message, "Uniqueid"), text(message, "Channel")
         linkedid = text(message, "Linkedid") or uniqueid
         if not uniqueid or uniqueid in self._channels or not (is_local(name) or name.startswith("PJSIP/")):
@@ -270,7 +270,11 @@ class Interpreter:
             variables=variables(message),
             call_id=self._call_ids.get(uniqueid, ""),
         )
-        session = self._session_of(linkedid) or self._open(channel)
+        session = self._session_of(linkedid)
+        if session is None:
+            if uniqueid != linkedid and not adopts:
+                return  # of a call that nobody told us of, or that is over
+            session = self._open(channel)
         self._channels[uniqueid] = channel
         session.channels[uniqueid] = channel
 
@@ -681,7 +685,7 @@ class Interpreter:
         """A channel found in the middle of its call: as much as can still be seen of it."""
         seen_at = self._now
         self._now = seen_at - _duration_of(message)
-        self._new_channel(message)
+        self._new_channel(message, adopts=True)
         known = self._known(message)
         if known and known[1] is not known[0].caller and not is_local(known[1].name):
             self._add_target(known[0], known[1], known[0].caller, "")

@@ -1,29 +1,45 @@
 """From what a real Asterisk told about a call (`streams/`) to the events it means and the one record it becomes."""
 
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdr import callevent_json
-from cdr.callevents import CallEnded, CallEvent, CallStarted, SessionMerged
+from cdr.callevents import (
+    CallEnded,
+    CallerLeft,
+    CallEvent,
+    CallStarted,
+    FeatureDialled,
+    PartyHeld,
+    PartyUnheld,
+    SessionMerged,
+    TargetAdded,
+    TargetAnswered,
+    TargetEnded,
+    TargetRinging,
+)
 from cdr.records import Record, record_of
 from cdr.session import fold
 from pbx.asterisk.interpreter import Interpreter
-from pbx.asterisk.names import Trunks
 from tests.asterisk.flows import FLOWS
 from tests.pbx.asterisk.expected import EXPECTED, plain_call
 from tests.pbx.asterisk.fake import recorded
+from tests.pbx.asterisk.told import TOLD
 
 LATER = timedelta(seconds=10)
+NOW = datetime(2027, 1, 1, tzinfo=UTC)
+Row = dict[str, Any]
+INTRICATE = ("redirected", "two_tenants_at_once", "ivr_queue_agent", "caller_transfers_to_ivr")
+INTRICATE += ("attended_transfer_by_callee", "attended_transfer_by_caller", "feature_codes")
 
 
-def interpreted(rows: Iterable[dict[str, Any]], interpreter: Interpreter | None = None) -> list[CallEvent]:
+def interpreted(rows: Iterable[Row], interpreter: Interpreter | None = None) -> list[CallEvent]:
     interpreter = interpreter or Interpreter()
     events: list[CallEvent] = []
     at = datetime.now(UTC)
@@ -48,7 +64,143 @@ def records_of(events: Sequence[CallEvent]) -> list[Record]:
     return found
 
 
+def shorthand(events: Sequence[CallEvent]) -> list[str]:
+    """One line an event: sessions are S1, S2, targets go by their number."""
+    names: dict[str, str] = {}
+    lines: list[str] = []
+    for event in events:
+        if isinstance(event, CallStarted):
+            names[event.session_id] = f"S{sum(name.startswith('S') for name in names.values()) + 1}"
+        if isinstance(event, TargetAdded):
+            same = sum(name.partition("#")[0] == event.callee.number for name in names.values())
+            names[event.target_id] = f"{event.callee.number}#{same + 1}" if same else event.callee.number
+        lines.append(f"{names[event.session_id]} {_told(event, names)}")
+    return lines
+
+
+def _told(event: CallEvent, names: dict[str, str]) -> str:
+    match event:
+        case CallStarted():
+            return f"started {event.caller.number} to {event.callee.number}"
+        case TargetAdded():
+            return f"added {names[event.target_id]}" + (f" by {event.caller.number}" if event.caller else "")
+        case TargetRinging():
+            return f"ringing {names[event.target_id]}"
+        case TargetAnswered():
+            return f"answered {names[event.target_id]}"
+        case TargetEnded():
+            return f"ended {names[event.target_id]} {event.end_reason} {event.status_code}"
+        case CallerLeft():
+            return f"caller left {event.end_reason}"
+        case PartyHeld():
+            return f"held {names.get(event.leg, event.leg)}"
+        case PartyUnheld():
+            return f"unheld {names.get(event.leg, event.leg)}"
+        case FeatureDialled():
+            return f"feature {event.code} by {names.get(event.leg, event.leg)}"
+        case SessionMerged():
+            return f"merged into {names[event.into]}"
+        case CallEnded():
+            return f"over {event.ended_reason} {event.status_code}"
+    raise AssertionError(event)
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_a_recorded_flow_means_these_events(flow: str) -> None:
+    assert shorthand(interpreted(recorded(flow))) == [line.strip() for line in TOLD[flow].strip().splitlines()]
+
+
 @pytest.mark.parametrize("flow", FLOWS)
 def test_a_recorded_flow_becomes_the_record_a_person_would_write(flow: str) -> None:
     records = records_of(interpreted(recorded(flow)))
     assert [plain_call(asdict(record)) for record in records] == EXPECTED[flow]
+
+
+# --- What an Asterisk may do to us ---
+
+
+def settled(rows: Sequence[Row]) -> list[CallEvent]:
+    """The events of a stream after which nothing lives any more."""
+    interpreter = Interpreter()
+    events = interpreted(rows, interpreter)
+    events += interpreter.reconcile([], NOW)
+    events += interpreter.tick(NOW + LATER)
+    assert interpreter.session_ids() == set()
+    return events
+
+
+def check_storable(event: CallEvent) -> None:
+    document = callevent_json.write(event)
+    assert callevent_json.write(callevent_json.read(document)) == document
+
+
+def check(events: Sequence[CallEvent]) -> None:
+    """Every event can be stored, none has the id of another, and what began is over, once."""
+    for event in events:
+        check_storable(event)
+    assert len({event.id for event in events}) == len(events)
+    began = [event.session_id for event in events if isinstance(event, CallStarted)]
+    over = [event.session_id for event in events if isinstance(event, CallEnded | SessionMerged)]
+    assert sorted(began) == sorted(over)
+    assert {event.session_id for event in events} == set(began)
+    told: set[str] = set()
+    for event in events:  # nothing of a call before its start
+        assert event.session_id in told or isinstance(event, CallStarted)
+        told.add(event.session_id)
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+@settings(max_examples=10, deadline=None)
+@given(data=st.data())
+def test_lost_messages_break_no_other(flow: str, data: st.DataObject) -> None:
+    rows = recorded(flow)
+    lost = data.draw(st.sets(st.integers(0, len(rows) - 1)))
+    check(settled([row for index, row in enumerate(rows) if index not in lost]))
+
+
+@pytest.mark.parametrize("flow", INTRICATE)
+def test_a_stream_that_ends_anywhere_leaves_no_call_open(flow: str) -> None:
+    rows = recorded(flow)
+    for length in range(len(rows)):
+        check(settled(rows[:length]))
+
+
+@pytest.mark.parametrize("flow", INTRICATE)
+def test_a_stream_that_begins_anywhere_is_followed(flow: str) -> None:
+    rows = recorded(flow)
+    for start in range(len(rows)):
+        check(settled(rows[start:]))
+
+
+WORDS = sorted({key for flow in FLOWS for row in recorded(flow) if row["source"] == "ami" for key in row["event"]})
+KINDS = sorted({row["event"]["Event"] for flow in FLOWS for row in recorded(flow) if row["source"] == "ami"})
+VALUES = st.one_of(
+    st.sampled_from(["", "1.1", "1.2", "2.1", "6", "ANSWER", "CANCEL", "Success", "VoxledgerTarget", "queue", "ivr"]),
+    st.sampled_from(["PJSIP/101@acme.test-1", "PJSIP/AudioCodes-2", "Local/1@x-3;1", "Local/1@x-3;2", "LINKEDID_END"]),
+    st.text(max_size=300),
+)
+MESSAGES = st.builds(
+    lambda kind, fields: {"t": 1_800_000_000.0, "source": "ami", "event": {**fields, "Event": kind}},
+    st.sampled_from(KINDS),
+    st.dictionaries(st.sampled_from(WORDS), st.one_of(VALUES, st.lists(VALUES, min_size=1, max_size=3)), max_size=12),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(MESSAGES, max_size=40))
+def test_no_messages_break_the_interpreter(rows: list[Row]) -> None:
+    for event in settled(rows):
+        check_storable(event)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["type", "channel", "caller", "peer", "x"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "protocol_id"]), inner),
+        ),
+    )
+)
+def test_no_ari_event_breaks_the_interpreter(event: dict[str, Any]) -> None:
+    assert Interpreter().ari(event, NOW) == []

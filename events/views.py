@@ -1,5 +1,6 @@
 """Company > Event URL: the endpoints, each with its health and its log, and one delivery in full."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,10 +22,12 @@ from events.endpoints import EndpointError
 from events.forms import EndpointForm
 from events.models import Delivery, Endpoint
 from events.selectors import deliveries_log, health_of
+from events.types import EVENT_TYPES
 from tenants.errors import RefusedError
 from tenants.values import id_of
 
 PAGE = 50
+ATTEMPTS_SHOWN = 100
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 STATES = (
@@ -127,12 +130,14 @@ def test_endpoint(request: HttpRequest, endpoint_id: int) -> HttpResponse:
 @require_safe
 def delivery(request: HttpRequest, delivery_id: int) -> HttpResponse:
     found = _row(deliveries_log(), delivery_id)
-    attempts = list(found.attempts.all()[:100])
+    attempts = list(found.attempts.all()[:ATTEMPTS_SHOWN])
+    body = body_of(found)
     context = {
         "delivery": found,
         "attempts": attempts,
         "last": attempts[-1] if attempts else None,
-        "body": body_of(found),
+        "size": len(body.encode()),
+        "document": json.dumps(json.loads(body), ensure_ascii=False, indent=2),
         "may_send_again": not found.is_test and found.endpoint.enabled,
     }
     return render(request, "events/delivery.html", context)
@@ -163,7 +168,7 @@ def _attempt(form: EndpointForm, verb: Callable[[], T]) -> T | None:
 
 
 def _new_page(request: HttpRequest, form: EndpointForm) -> HttpResponse:
-    context = {"form": form, "endpoint": None, "tabs": _tabs()}
+    context = {"form": form, "endpoint": None, "tabs": _tabs(), "more_types": _wants_more(form)}
     return render(request, "events/event_url.html", context)
 
 
@@ -178,8 +183,10 @@ def _endpoint_page(request: HttpRequest, found: Endpoint, form: EndpointForm | N
         return f"{here}?{urlencode(asked)}#log" if asked else f"{here}#log"
 
     log = deliveries_log(state=state, endpoint=found.pk, session_id=session_id)
+    form = form or EndpointForm(endpoint=found)
     context: dict[str, Any] = {
-        "form": form or EndpointForm(endpoint=found),
+        "form": form,
+        "more_types": _wants_more(form),
         "endpoint": found,
         "tabs": _tabs(),
         "secrets": take_secrets(request),
@@ -191,6 +198,11 @@ def _endpoint_page(request: HttpRequest, found: Endpoint, form: EndpointForm | N
         "clear": f"{here}#log",
     }
     return render(request, "events/event_url.html", context)
+
+
+def _wants_more(form: EndpointForm) -> bool:
+    """Whether one of the event types that the page folds away is chosen."""
+    return bool(set(form["event_types"].value() or []) & set(EVENT_TYPES[2:]))
 
 
 def _tabs() -> list[tuple[Endpoint, str]]:

@@ -157,7 +157,7 @@ def test_delivery_shows_request_and_response_and_is_sent_again(browser: Client, 
     delivery = Delivery.objects.get()
     path = f"{PAGE}/deliveries/{delivery.pk}"
     page = text_of(browser.get(path))
-    assert "&quot;event_id&quot;:&quot;1&quot;" in page
+    assert "&quot;event_id&quot;: &quot;1&quot;" in page
     assert "&lt;b&gt;no&lt;/b&gt;" in page
     assert "x-said:</span> &lt;i&gt;" in page
     again = browser.post(f"{path}/again", follow=True)

@@ -17,11 +17,12 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 
 from events.routing import websocket_urlpatterns
 from pbx.http.waiting import CommandsWait
+from portal.limits import BodyLimit
 from portal.sockets import TenantSocketMiddleware
 
 application = ProtocolTypeRouter(
     {
-        "http": CommandsWait(django_application),
+        "http": BodyLimit(CommandsWait(django_application)),
         "websocket": TenantSocketMiddleware(URLRouter(websocket_urlpatterns)),
     }
 )

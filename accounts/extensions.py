@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.models import Extension, ExtensionCredential, User
 from accounts.passwords import new_password
+from accounts.people import create_user
 from tenants.changes import Actor, announce
 from tenants.models import Tenant
 from tenants.schemas import current_schema
@@ -34,20 +35,32 @@ def caller_id(value: Any) -> str:
     return value
 
 
+def _user(value: Any) -> Any:
+    user = row_of(User.objects.all, "user")(value)
+    if user is None:
+        raise ValidationError("An extension belongs to a user.")
+    return user
+
+
 _CHANGEABLE: Mapping[str, Cleaner] = {
     "display_name": text(120, blank=True),
     "record_audio": flag,
     "record_video": flag,
     "outbound_caller_id": caller_id,
     "enabled": flag,
-    "user": row_of(User.objects.all, "user"),
+    "user": _user,
 }
 
 
 @transaction.atomic
 def create_extension(actor: Actor, given: Mapping[str, Any], *, sip_password: str = "") -> tuple[Extension, str]:
-    """Returns the extension and its SIP password, a generated one unless given: it cannot be read again."""
+    """Returns the extension and its SIP password, a generated one unless given: it cannot be read again.
+
+    An extension always has a user; unless one is named, that of its number's name, who may be new and not sign in.
+    """
     cleaned = clean_fields({"number": "", **given}, {**_CHANGEABLE, "number": number})
+    if "user" not in cleaned:
+        cleaned["user"] = _user_named(actor, cleaned["number"], cleaned.get("display_name", ""))
     extension = Extension(**cleaned)
     try:
         with transaction.atomic():
@@ -117,6 +130,13 @@ def realms_without_password(extension: Extension) -> list[str]:
     """SIP domains added after the password was set: devices cannot register there until it is set anew."""
     have = set(extension.credentials.values_list("realm", flat=True))
     return [realm for realm in realms_here() if realm not in have]
+
+
+def _user_named(actor: Actor, number: str, display_name: str) -> User:
+    if Extension.objects.filter(number=number).exists():
+        raise ValidationError({"number": ["Another extension has this number."]})
+    found = User.objects.filter(username__iexact=number).first()
+    return found or create_user(actor, {"username": number, "display_name": display_name})
 
 
 def _taken(extension: Extension) -> dict[str, list[str]]:

@@ -56,7 +56,6 @@ def users(request: HttpRequest) -> HttpResponse:
         "segments": segments,
         "following": following,
         "first": "?" + urlencode(kept) if "cursor" in request.GET else "",
-        "loose": [] if words or state else list(Extension.objects.filter(user=None).order_by("number")[:PAGE_SIZE]),
     }
     return render(request, "accounts/users.html", context)
 

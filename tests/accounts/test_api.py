@@ -146,8 +146,9 @@ def test_browser_needs_the_csrf_token(admin: User) -> None:
 
 
 def _extension(**more: Any) -> dict[str, Any]:
+    user = User.objects.get(username="101")
     row = {
-        "number": "101", "display_name": "", "user": None, "record_audio": False, "record_video": False,
+        "number": "101", "display_name": "", "user": str(user.pk), "record_audio": False, "record_video": False,
         "outbound_caller_id": "", "enabled": True, "realms_without_password": [], "version": 1,
     }  # fmt: skip
     return {**row, **more}
@@ -209,8 +210,22 @@ def test_extension_belongs_to_a_user(program: Client, admin: User, extension: st
     assert program.get(f"/api/v1/users/{admin.pk}").json()["extension"] == "101"
     second = program.post("/api/v1/extensions", {"number": "102", "user": str(admin.pk)}, JSON)
     _refused(second, "user")
-    freed = program.patch("/api/v1/extensions/101", {"user": None}, JSON)
-    assert freed.json() == _extension(version=3)
+    _refused(program.patch("/api/v1/extensions/101", {"user": None}, JSON), "user")
+
+
+def test_extension_without_a_user_gets_one_who_cannot_sign_in(program: Client, extension: str) -> None:
+    user = User.objects.get(username="101")
+    shown = program.get(f"/api/v1/users/{user.pk}").json()
+    assert (shown["extension"], shown["role"], shown["may_sign_in"]) == ("101", "user", False)
+    program.post("/api/v1/users", {"username": "102"}, JSON)
+    program.post("/api/v1/extensions", {"number": "102"}, JSON)
+    assert Extension.objects.get(number="102").user == User.objects.get(username="102")
+    program.delete("/api/v1/extensions/101")
+    program.patch("/api/v1/extensions/102", {"user": str(user.pk)}, JSON)
+    taken = program.post("/api/v1/extensions", {"number": "101"}, JSON)
+    _refused(taken, "user")
+    program.post("/api/v1/extensions", {"number": "300", "user": str(User.objects.get(username="admin").pk)}, JSON)
+    assert set(User.objects.values_list("username", flat=True)) == {"admin", "101", "102"}
 
 
 def test_extensions_are_listed_in_order(program: Client, extension: str) -> None:

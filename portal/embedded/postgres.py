@@ -244,7 +244,7 @@ class Postgres:
     def _is_ours(self, pid: int | None) -> bool:
         """A pid file outlives its server, and its number may belong to any process by now."""
         command = command_of(pid) if pid is not None else None
-        return command is not None and (not command or "postgres" in command)
+        return command is not None and (not command or f"-D {self.data}" in command)
 
     def _spawn(self, tethered: signal.Signals | None) -> "subprocess.Popen[bytes]":
         options = {

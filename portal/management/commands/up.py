@@ -31,7 +31,7 @@ from tenants.addresses import system_address
 from tenants.models import Switch
 from tenants.schemas import enter_public
 
-WEB_START_SECONDS = 60.0
+WEB_START_SECONDS = 120.0
 SWITCHES_EVERY = 5.0  # seconds between looks at which switches want a connector
 
 

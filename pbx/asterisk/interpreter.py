@@ -291,9 +291,6 @@ class Interpreter:
         self._sessions[caller.linkedid] = self._unstarted[caller.uniqueid] = session
         return session
 
-    def _told_of_channel(self, message: Message) -> None:
-        self._known(message)
-
     def _new_state(self, message: Message) -> None:
         if (known := self._known(message)) and text(message, "ChannelState") == _UP:
             session, channel = known
@@ -741,7 +738,6 @@ def _oldest_first(message: Message) -> tuple[bool, timedelta, str]:
 
 _HANDLERS: dict[str, Callable[[Interpreter, Message], None]] = {
     "Newchannel": Interpreter._new_channel,
-    "Newexten": Interpreter._told_of_channel,
     "Newstate": Interpreter._new_state,
     "HangupRequest": Interpreter._hangup_request,
     "Hangup": Interpreter._hangup,

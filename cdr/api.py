@@ -7,7 +7,7 @@ from typing import Any, ClassVar, cast
 
 from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, inline_serializer
 from rest_framework import serializers
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 
 from accounts.rest import ApiError, Door, limit_of, may, rfc3339
 from accounts.roles import Permission
+from cdr.changes import Change, changes_after
 from cdr.documents import CALL_CDR, v16_document, v22_document
 from cdr.forms import CDRFilterForm, CDRFilters
 from cdr.ledger import numbered_targets
@@ -225,18 +226,69 @@ class CDRDetail(Door):
         profile = _choice(request, "profile", tuple(Profile.values))
         if profile:
             return Response(document_of(call, request._request.tenant, profile))  # type: ignore[attr-defined]
-        targets = list(call.targets.all())
-        for target in targets:
-            target.cdr = call
-        body = dict(CDRSerializer(call, context=_context(request)).data)
-        body |= {
-            "targets": TargetSerializer(cast(Any, targets), many=True).data,
-            "recordings": [],
-            "policy_decisions": [],
-        }
-        for part in detail_parts:
-            body |= part(call, allowed)
-        return Response(body)
+        return Response(full_call(call, allowed, _context(request)))
+
+
+class ChangeSerializer(serializers.Serializer[Change]):
+    change = serializers.ChoiceField(choices=["created", "corrected", "deleted"], source="kind")
+    session_id = serializers.CharField()
+    event_id = serializers.CharField(source="place", help_text="The event that told it: a place to go on from.")
+    cdr = serializers.SerializerMethodField(help_text="The record as it is now; null when it was deleted.")
+
+    @extend_schema_field(CDRDetailSerializer(allow_null=True))
+    def get_cdr(self, change: Change) -> dict[str, Any] | None:
+        if change.cdr is None:
+            return None
+        return full_call(change.cdr, self.context["may"], self.context)
+
+
+_CHANGES = inline_serializer(
+    "CDRChanges",
+    {
+        "items": ChangeSerializer(many=True),
+        "next": serializers.CharField(allow_null=True, help_text="`since` of the next page; null when there is none."),
+        "since": serializers.CharField(help_text="Where to go on later: the place of the last change given."),
+    },
+)
+
+
+class CDRChanges(Door):
+    permission = Permission.CDR_VIEW
+
+    @extend_schema(
+        operation_id="cdrs_changes",
+        summary="What became of the records",
+        parameters=[_filter_parameter("since", "The id of an event; 0 for the beginning."), PAGING[0]],
+        responses=_CHANGES,
+    )
+    def get(self, request: Request) -> Response:
+        """Every record created, corrected or deleted since, in the order of the event log, each once."""
+        text = request.query_params.get("since", "0")
+        if not (text.isascii() and text.isdigit() and len(text) <= 18):
+            raise ApiError("bad_since", "since must be the id of an event, or 0.", details={"since": [text[:100]]})
+        limit = limit_of(request)
+        found = changes_after(int(text), limit + 1)
+        given = found[:limit]
+        since = str(given[-1].place) if given else text
+        context = _context(request) | {"may": partial(may, request)}
+        items = ChangeSerializer(cast(Any, given), many=True, context=context).data
+        return Response({"items": items, "next": since if len(found) > limit else None, "since": since})
+
+
+def full_call(call: CDR, allowed: May, context: Mapping[str, Any]) -> dict[str, Any]:
+    """One call with its targets, and what higher rooms know of it."""
+    targets = list(call.targets.all())
+    for target in targets:
+        target.cdr = call
+    body = dict(CDRSerializer(call, context=dict(context)).data)
+    body |= {
+        "targets": TargetSerializer(cast(Any, targets), many=True).data,
+        "recordings": [],
+        "policy_decisions": [],
+    }
+    for part in detail_parts:
+        body |= part(call, allowed)
+    return body
 
 
 def call_of(calls: Any, session_id: str) -> CDR:

@@ -11,5 +11,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # A session id is the switch's own word and may hold a slash.
     path("call-statistics/cdr/<path:session_id>", views.cdr_detail, name="cdr-detail"),
     path("api/v1/cdrs", api.CDRList.as_view(), name="api-cdrs"),
+    path("api/v1/cdrs/changes", api.CDRChanges.as_view(), name="api-cdr-changes"),
     path("api/v1/cdrs/<path:session_id>", api.CDRDetail.as_view(), name="api-cdr"),
 ]

@@ -25,6 +25,7 @@ from events.feed import Feed, in_thread
 from events.log import Span, span
 from events.principals import Principal, identify, still_allowed
 from events.protocol import ProtocolError, Replies, Subscribe, Unsubscribe
+from tenants.event_types import keep_event_types
 from tenants.models import Domain, Tenant
 
 AUTH_SECONDS = 10.0
@@ -252,6 +253,7 @@ class Socket:
                 await self._follow(subscription, tenant, 0)
 
     async def _follow(self, subscription: Subscription, tenant: Tenant, start: int) -> None:
+        await in_thread("public", keep_event_types, tenant.schema_name, subscription.wanted.event_types)
         followed = await feed.follow(tenant.schema_name)
         if self.subscription is not subscription:  # replaced meanwhile
             await feed.leave(followed)

@@ -16,6 +16,7 @@ from events.types import DEFAULT, unknown_types
 from tenants.changes import SYSTEM, Actor, announce
 from tenants.crypto import decrypt, encrypt
 from tenants.errors import StaleError
+from tenants.event_types import keep_event_types
 from tenants.schemas import current_schema
 
 ENDPOINTS_MAX = 50
@@ -153,6 +154,7 @@ def credentials_of(endpoint: Endpoint) -> Credentials:
 
 
 def _apply(endpoint: Endpoint, settings: Settings) -> None:
+    keep_event_types(current_schema(), settings.event_types)
     endpoint.url = settings.url
     endpoint.enabled = settings.enabled
     endpoint.auth = settings.auth

@@ -19,6 +19,7 @@ from cdr.callevents import CallEvent
 from cdr.models import RateRule
 from events import contracts, deliveries, samples
 from events.closing import CloseCode
+from events.feed import in_thread
 from events.log import render
 from events.models import Event, Profile
 from events.protocol import parse
@@ -26,7 +27,8 @@ from events.types import EVENT_TYPES
 from portal.sockets import UNKNOWN_HOST
 from tenants.models import Tenant
 from tests.cdr.tables import events, ext, outside, spec_call
-from tests.events.conftest import AT
+from tests.events.conftest import AT, write
+from tests.events.test_consumers import peer
 
 RECORD_TYPES = {"call_cdr", "cdr_updated"}
 ALL = [(event_type, profile) for event_type, profile in contracts.contracts()]
@@ -239,6 +241,38 @@ def test_asyncapi_refuses_commands_of_another_shape() -> None:
     assert not takes("subscribe", {"command": "subscribe", "topics": "cdr_events"})
     assert not takes("subscribe", {"command": "subscribe", "topics": ["cdr_events"], "since": 12})
     assert not takes("authReply", {"command": "auth", "id": 1, "status": 0})
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_asyncapi_tells_what_the_socket_says(acme: Tenant, make_user: Callable[..., User]) -> None:
+    def prepare() -> None:
+        make_user("admin")
+        write("1", "2", "3")
+        Event.objects.filter(id__lte=2).delete()
+
+    await in_thread("acme", prepare)
+    document = contracts.asyncapi(host="x", secure=False)
+    topic = {"topics": ["cdr_events"]}
+    password = {"username": "admin", "password": "correct horse", "domain": "acme.test"}
+    async with peer() as client:
+
+        async def ask(command: str, **said: Any) -> dict[str, Any]:
+            reply = orjson.loads(await client.ask(orjson.dumps({"command": command, **said}).decode()))
+            payload = document["components"]["messages"][f"{command}Reply"]["payload"]
+            bundled(document, payload).validate(reply)
+            assert set(reply) <= set(payload["properties"])
+            return dict(reply)
+
+        refused = [await ask("auth", access_token="nonsense"), await ask("subscribe", topics=["other"])]
+        await ask("auth", **password)
+        refused.append(await ask("unsubscribe", **topic))
+        subscribed = await ask("subscribe", **topic, since="1")
+        assert orjson.loads(await client.hear())["event_id"] == "3"
+        unsubscribed = await ask("unsubscribe", **topic)
+        assert [reply["status"] for reply in (*refused, subscribed, unsubscribed)] == [-1, -1, -1, 0, 0]
+        assert (subscribed["cursor"], subscribed["gap"], unsubscribed["cursor"]) == ("1", True, "3")
+        unread = orjson.loads(await client.ask("not JSON"))
+        bundled(document, document["components"]["messages"]["authReply"]["payload"]).validate(unread)
 
 
 def test_asyncapi_lists_the_close_codes_that_are_used() -> None:

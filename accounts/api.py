@@ -15,6 +15,14 @@ from accounts.extensions import (
     set_sip_password,
 )
 from accounts.models import Extension, User
+from accounts.openapi import (
+    CompanyShape,
+    ExtensionShape,
+    NewExtensionShape,
+    SipPasswordShape,
+    UserShape,
+    described,
+)
 from accounts.people import change_user, create_user, set_password
 from accounts.rest import (
     ApiError,
@@ -82,6 +90,7 @@ def represent_company(tenant: Tenant) -> dict[str, Any]:
     }
 
 
+@described("users", UserShape, many=True, asks=UserShape)
 class Users(Door):
     permission = Permission.USERS
 
@@ -95,6 +104,7 @@ class Users(Door):
         return Response(represent_user(user), status=201)
 
 
+@described("user", UserShape)
 class OneUser(Door):
     permission = Permission.USERS
 
@@ -111,6 +121,7 @@ class OneUser(Door):
         return Response(represent_user(_user(user_id)))
 
 
+@described("extensions", ExtensionShape, many=True, asks=ExtensionShape, created=NewExtensionShape)
 class Extensions(Door):
     permission = Permission.USERS
 
@@ -133,6 +144,7 @@ class Extensions(Door):
         return Response({**represent_extension(extension, realms_here()), "sip_password": told}, status=201)
 
 
+@described("extension", ExtensionShape)
 class OneExtension(Door):
     permission = Permission.USERS
 
@@ -154,6 +166,7 @@ class OneExtension(Door):
         return Response(status=204)
 
 
+@described("extension_sip_password", SipPasswordShape, post_status=200)
 class ExtensionSipPassword(Door):
     permission = Permission.USERS
 
@@ -163,6 +176,7 @@ class ExtensionSipPassword(Door):
         return Response({"number": extension.number, "sip_password": set_sip_password(actor_of(request), extension)})
 
 
+@described("company", CompanyShape)
 class Company(Door):
     permission = Permission.COMPANY
 

@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.founding import FIRST_ADMINISTRATOR, found_tenant
+from accounts.openapi import described
 from accounts.rest import (
     ApiError,
     Door,
@@ -19,6 +20,17 @@ from accounts.rest import (
     take_version,
 )
 from accounts.roles import Permission
+from portal.system.openapi import (
+    DeletionShape,
+    InboundRuleShape,
+    NewSwitchShape,
+    NewTenantShape,
+    SettingsShape,
+    SipDomainShape,
+    SwitchShape,
+    TenantShape,
+    TrunkShape,
+)
 from portal.system.tenants import all_tenants
 from tenants.addresses import tenant_address
 from tenants.company import COMPANY_FIELDS, change_tenant
@@ -88,6 +100,7 @@ def represent_switch(switch: Switch) -> dict[str, Any]:
     }
 
 
+@described("settings", SettingsShape)
 class Settings(Door):
     permission = Permission.SYSTEM_SETTINGS
 
@@ -100,6 +113,7 @@ class Settings(Door):
         return _settings(change_system_settings(actor_of(request), given, version=version))
 
 
+@described("tenants", TenantShape, many=True, asks=TenantShape, created=NewTenantShape)
 class Tenants(Door):
     permission = Permission.SYSTEM_TENANTS
 
@@ -114,6 +128,7 @@ class Tenants(Door):
         return Response({**represent_tenant(tenant), "administrator": administrator}, status=201)
 
 
+@described("tenant", TenantShape, asks=DeletionShape, delete_status=202)
 class OneTenant(Door):
     permission = Permission.SYSTEM_TENANTS
 
@@ -136,6 +151,7 @@ class OneTenant(Door):
         return Response(represent_tenant(_tenant(tenant_id)), status=202)
 
 
+@described("tenant_state", TenantShape, post_status=200)
 class TenantState(Door):
     """`/suspend` and `/reactivate`."""
 
@@ -148,6 +164,7 @@ class TenantState(Door):
         return Response(represent_tenant(verbs[verb](actor_of(request), _tenant(tenant_id))))
 
 
+@described("tenant_sip_domains", TenantShape, asks=SipDomainShape)
 class TenantSipDomains(Door):
     permission = Permission.SYSTEM_TENANTS
 
@@ -163,6 +180,7 @@ class TenantSipDomains(Door):
         return Response(represent_tenant(_tenant(tenant_id)), status=201)
 
 
+@described("tenant_sip_domain", TenantShape)
 class TenantSipDomain(Door):
     permission = Permission.SYSTEM_TENANTS
 
@@ -174,6 +192,7 @@ class TenantSipDomain(Door):
         return Response(status=204)
 
 
+@described("trunks", TrunkShape, many=True, asks=TrunkShape)
 class Trunks(Door):
     permission = Permission.SYSTEM_TENANTS
 
@@ -184,6 +203,7 @@ class Trunks(Door):
         return Response(represent_trunk(create_trunk(actor_of(request), fields_of(request))), status=201)
 
 
+@described("trunk", TrunkShape)
 class OneTrunk(Door):
     permission = Permission.SYSTEM_TENANTS
 
@@ -199,6 +219,7 @@ class OneTrunk(Door):
         return Response(status=204)
 
 
+@described("inbound_rules", InboundRuleShape, many=True, asks=InboundRuleShape)
 class InboundRules(Door):
     permission = Permission.SYSTEM_TENANTS
 
@@ -209,6 +230,7 @@ class InboundRules(Door):
         return Response(represent_rule(create_inbound_rule(actor_of(request), fields_of(request))), status=201)
 
 
+@described("inbound_rule", InboundRuleShape)
 class OneInboundRule(Door):
     permission = Permission.SYSTEM_TENANTS
 
@@ -224,6 +246,7 @@ class OneInboundRule(Door):
         return Response(status=204)
 
 
+@described("switches", SwitchShape, many=True, asks=SwitchShape, created=NewSwitchShape)
 class Switches(Door):
     permission = Permission.SYSTEM_SWITCHES
 
@@ -236,6 +259,7 @@ class Switches(Door):
         return Response({**represent_switch(switch), "token": token}, status=201)
 
 
+@described("switch", SwitchShape)
 class OneSwitch(Door):
     permission = Permission.SYSTEM_SWITCHES
 
@@ -251,6 +275,7 @@ class OneSwitch(Door):
         return Response(status=204)
 
 
+@described("switch_token", NewSwitchShape, post_status=200)
 class SwitchToken(Door):
     permission = Permission.SYSTEM_SWITCHES
 

@@ -79,7 +79,7 @@ def described(
     post_status: int = 201,
     delete_status: int = 204,
 ) -> Callable[[D], D]:
-    """Every method of a door: `shape` is what it shows, `created` what POST answers, `asks` what POST or DELETE takes."""
+    """Every method of a door: `shape` is what it shows, `created` what POST answers, `asks` what it takes."""
     page = inline_serializer(
         f"{word.title().replace('_', '')}Page",
         {"items": shape(many=True), "next": serializers.CharField(allow_null=True)},

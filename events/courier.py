@@ -260,19 +260,20 @@ def _use_resolver_threads() -> None:
 
 
 async def work(
-    *, budget_seconds: float, worker: str, hand_over: Callable[[], object], linger_seconds: float = LINGER_SECONDS
+    *, budget_seconds: float, worker: str, hand_over: Callable[[], object], linger_seconds: float | None = None
 ) -> None:
     """Carries for at most `budget_seconds`. When time is up with work left, `hand_over` calls the next courier.
 
     A courier that finds nothing leaves at once; one that found something lingers, so that the next wake is heard.
     """
+    linger = LINGER_SECONDS if linger_seconds is None else linger_seconds
     database = Database()
     _use_resolver_threads()
     try:
         async with Sender() as sender:
             courier = Courier(sender, database)
             try:
-                stopped = await _listen_and_sweep(courier, budget_seconds, linger_seconds, worker)
+                stopped = await _listen_and_sweep(courier, budget_seconds, linger, worker)
                 if not stopped and courier.idle_seconds == 0.0:
                     hand_over()
                 await courier.finish(STOP_PATIENCE_SECONDS if stopped else ATTEMPT_SECONDS + 5)

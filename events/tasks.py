@@ -1,6 +1,7 @@
 """Background work of this room: deliveries and forgetting. `BEAT` is its share of the scheduler's table."""
 
 import asyncio
+import threading
 from typing import Any
 
 import redis
@@ -26,6 +27,7 @@ BEAT: dict[str, dict[str, Any]] = {
     "events-prune": {"task": "events.tasks.prune", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 
+_leaving = threading.Event()
 _log = structlog.get_logger(__name__)
 
 
@@ -36,6 +38,8 @@ def _redis() -> "redis.Redis":
 @shared_task(bind=True, acks_late=False)
 def deliver(self: "Task[Any, Any]") -> None:
     """Carries due deliveries, unless enough couriers are at it. Not acknowledged late: the next sweep replaces it."""
+    if _leaving.is_set():
+        return
     channel = courier_channel()
     with _redis() as client:
         listening = dict(client.pubsub_numsub(channel))
@@ -52,7 +56,8 @@ def deliver(self: "Task[Any, Any]") -> None:
 
 @worker_shutting_down.connect
 def _stop_couriers(sender: str, **_: Any) -> None:
-    """The couriers of this worker leave at once, so that it need not wait for their time to be up."""
+    """The couriers of this worker leave at once, so that it need not wait for their time to be up; none comes after."""
+    _leaving.set()
     try:
         with _redis() as client:
             client.publish(courier_channel(), courier.STOP + str(sender).encode())

@@ -14,7 +14,7 @@ from django.utils import timezone
 from pytest_django import Settings as DjangoSettings
 from standardwebhooks.webhooks import Webhook
 
-from events import courier, deliveries, wake
+from events import courier, deliveries, tasks, wake
 from events.deliveries import redeliver
 from events.endpoints import Settings, change_endpoint
 from events.models import Delivery, Endpoint
@@ -260,9 +260,10 @@ def test_time_up_with_work_left_calls_the_next(make_endpoint: Callable[..., Endp
     assert [state for _, state, _ in states()] == ["delivered"] * 40
 
 
-def test_shutdown_of_its_worker_ends_it(make_endpoint: Callable[..., Endpoint]) -> None:
-    from events.tasks import _stop_couriers
-
+def test_shutdown_of_its_worker_ends_it(
+    make_endpoint: Callable[..., Endpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "_leaving", threading.Event())
     with receiver() as there:
         make_endpoint(there.url)
         write("a")
@@ -270,12 +271,26 @@ def test_shutdown_of_its_worker_ends_it(make_endpoint: Callable[..., Endpoint]) 
         worker.start()
         _wait_for(lambda: len(there.got) == 1)
         time.sleep(0.2)
-        _stop_couriers("other@here")
+        tasks._stop_couriers("other@here")
         time.sleep(0.2)
         assert worker.is_alive()
-        _stop_couriers("w@here")
+        tasks._stop_couriers("w@here")
         worker.join(3)
         assert not worker.is_alive()
+        write("b")
+        tasks.deliver.apply()  # one that was taken in the same moment does not begin
+    assert len(there.got) == 1
+
+
+def test_task_carries_what_is_due_and_leaves(
+    make_endpoint: Callable[..., Endpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier, "LINGER_SECONDS", 0.1)
+    with receiver() as there:
+        make_endpoint(there.url)
+        write("a")
+        tasks.deliver.apply()
+    assert len(there.got) == 1
 
 
 async def _stopped() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from events.models import Profile
+from events.types import EVENT_TYPES
 
 Schema = dict[str, Any]
 _FOLDER = Path(__file__).parent / "schemas"
@@ -65,7 +66,7 @@ def asyncapi(*, host: str, secure: bool) -> Schema:
     document["servers"] = {"portal": {"host": host, "protocol": "wss" if secure else "ws"}}
     channel, components = document["channels"]["wsi"], document["components"]
     told = []
-    for event_type, profile in contracts():
+    for event_type, profile in _to_choose_from():
         name = f"{event_type}.{profile}"
         schema = payload_schema(event_type, profile)
         components["schemas"][name] = schema
@@ -89,10 +90,15 @@ def asyncapi(*, host: str, secure: bool) -> Schema:
 def add_webhooks(result: Schema, generator: object, request: object, public: bool) -> Schema:
     """A drf-spectacular postprocessing hook: the `webhooks` of the OpenAPI document."""
     schemas = result.setdefault("components", {}).setdefault("schemas", {})
-    for event_type, profile in contracts():
+    for event_type, profile in _to_choose_from():
         schemas[_component(event_type, profile)] = payload_schema(event_type, profile)
-    result["webhooks"] = {event_type: {"post": _webhook(event_type)} for event_type, _ in contracts()}
+    result["webhooks"] = {event_type: {"post": _webhook(event_type)} for event_type, _ in _to_choose_from()}
     return result
+
+
+def _to_choose_from() -> list[tuple[str, str]]:
+    """What an endpoint or a subscription may ask for; the log holds more."""
+    return [(event_type, profile) for event_type, profile in contracts() if event_type in EVENT_TYPES]
 
 
 def _webhook(event_type: str) -> Schema:

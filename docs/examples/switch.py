@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The smallest switch: reports one call through the Switch API, then ends. Python 3.9 or later, nothing else.
 
-    VOXLEDGER_SWITCH_TOKEN=... python3 switch.py http://localhost:8000 --domain acme.localhost 101 102
+    VOXLEDGER_SWITCH_TOKEN=... python3 switch.py http://localhost:8000 --domain acme.test 101 102
 
 It needs a switch of kind `http` (its token is shown once, when it is created) and a tenant with that SIP domain. The
 call rings for two seconds and lasts --talk seconds; then its record stands in the tenant's CDR list. Each event is told

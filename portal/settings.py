@@ -321,7 +321,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["accounts.callers.Allowed"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["accounts.callers.JSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "portal.openapi.Schema",
     "EXCEPTION_HANDLER": "accounts.rest.handle_error",
     "UNAUTHENTICATED_USER": None,
 }
@@ -332,6 +332,10 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": r"/api(/v1|/switch/v1)?",
+    "ENUM_NAME_OVERRIDES": {
+        "SwitchKind": "tenants.models.Switch.Kind",
+        "InboundRuleKind": "tenants.models.InboundRule.Kind",
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "events.contracts.add_webhooks",

@@ -29,6 +29,6 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """Rendered without the request: what failed may be the very thing that the shell would ask again."""
     reference = getattr(request, "request_id", "")
     if request.path.startswith("/api/"):
-        details = {"request_id": reference}
+        details = {"reference": reference}
         return JsonResponse(error_body("server_error", "The fault is on our side.", details), status=500)
     return HttpResponse(loader.render_to_string("500.html", {"reference": reference}), status=500)

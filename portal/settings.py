@@ -333,8 +333,8 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": r"/api(/v1|/switch/v1)?",
     "ENUM_NAME_OVERRIDES": {
-        "SwitchKind": "tenants.models.Switch.Kind",
-        "InboundRuleKind": "tenants.models.InboundRule.Kind",
+        "SwitchKind": ["asterisk", "freeswitch", "http", "simulator"],
+        "InboundRuleKind": ["did", "prefix"],
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

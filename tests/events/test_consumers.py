@@ -184,6 +184,20 @@ async def test_guessing_meets_the_lock_out_of_the_sign_in(admin: User) -> None:
         assert await client.ask(ADMIN) == auth_error(1)
 
 
+async def test_guessing_a_sip_password_is_locked_out_too(admin: User) -> None:
+    def make_extension() -> None:
+        extension = Extension.objects.create(number="101", user=admin)
+        ExtensionCredential.objects.create(extension=extension, realm="acme.test", ha1=ha1("101", "acme.test", "right"))
+
+    await in_thread("acme", make_extension)
+    message = '{"command":"auth","extension_number":"101","password":"%s","domain":"acme.test"}'
+    for _ in range(4):
+        async with peer() as client:
+            assert [await client.ask(message % "wrong") for _ in range(2)] == [auth_error(1), auth_error(2)]
+    async with peer() as client:
+        assert await client.ask(message % "right") == auth_error(1)
+
+
 async def test_other_tenants_user_and_token_are_unknown(admin: User, make_token: Callable[..., str]) -> None:
     token = await in_thread("acme", make_token)
     async with peer("globex.portal.test") as client:

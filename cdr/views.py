@@ -38,9 +38,11 @@ from cdr.selectors import (
     visible_calls,
 )
 from cdr.sentence import sentence_of
-from events.models import Profile
+from events.models import Delivery, Profile
+from events.selectors import deliveries_log
 
 PAGE = 50
+PUSHES = 20
 _ADDRESS = ("period", "order")  # what the address holds beside the filters; cursors are not kept
 # Filled by higher rooms: what they show on the page of a call, as HTML of their own templates.
 page_parts: list[Callable[[HttpRequest, CDR], SafeString]] = []
@@ -166,8 +168,16 @@ def cdr_detail(request: HttpRequest, session_id: str) -> HttpResponseBase:
         "newer": newer and reverse("cdr-detail", args=[newer]),
         "older": older and reverse("cdr-detail", args=[older]),
         "parts": [part(request, call) for part in page_parts],
+        "pushes": _pushes(request, call),
     }
     return render(request, "cdr/detail.html", context)
+
+
+def _pushes(request: HttpRequest, call: CDR) -> "list[Delivery] | None":
+    """The latest deliveries of this call; None for whoever may not see endpoints."""
+    if not signed_in(request).may(Permission.EVENT_URL):
+        return None
+    return list(deliveries_log(session_id=call.session_id)[:PUSHES])
 
 
 def _visible(request: HttpRequest) -> Any:

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from accounts.models import User
 from cdr import views
 from cdr.selectors import MANY, last_id
+from events.models import Attempt, Delivery, Endpoint, Event
 from tenants.models import Tenant
 from tests.cdr.rows import make_call, make_target
 
@@ -223,6 +224,23 @@ def test_higher_rooms_show_their_parts(browser: Client, monkeypatch: pytest.Monk
     call = make_call(1)
     monkeypatch.setattr(views, "page_parts", [lambda request, found: SafeString(f"<p>part of {found.pk}</p>")])
     assert f"<p>part of {call.pk}</p>" in browser.get(f"{LIST}/{call.session_id}").content.decode()
+
+
+def test_details_say_where_the_call_was_pushed_to_whom_it_concerns(browser: Client, own_browser: Client) -> None:
+    call = make_call(1, extensions=["102"])
+    address = f"{LIST}/{call.session_id}"
+    assert "No endpoint asked for this call." in text(browser.get(address))
+
+    event = Event.objects.create(id=7, type="call_cdr", session_id=call.session_id, sequence=1, body="{}")
+    endpoint = Endpoint.objects.create(url="https://crm.example.com/calls", secret="encrypted")
+    delivery = Delivery.objects.create(
+        endpoint=endpoint, event=event, session_id=call.session_id, profile="v16", state="delivered", attempts_made=1
+    )
+    Attempt.objects.create(delivery=delivery, status=200, latency_ms=20)
+
+    assert "https://crm.example.com/calls call_cdr" in text(browser.get(address))
+    assert "1 200 Delivered" in text(browser.get(address))
+    assert "crm.example.com" not in own_browser.get(address).content.decode()
 
 
 def test_a_standard_user_sees_own_calls_only(own_browser: Client) -> None:

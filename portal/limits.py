@@ -1,15 +1,16 @@
 """No request body is longer than the longest that any door takes: it is refused before it fills memory or disk."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
 from django.conf import settings
 
-Message = dict[str, Any]
+Scope = dict[str, Any]
+Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class BodyLimit:
@@ -18,7 +19,7 @@ class BodyLimit:
     def __init__(self, application: Application) -> None:
         self.application = application
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         most = settings.SWITCH_CDRS_BODY_MAX
         if _announced(scope) > most:
             await _refuse(send, most)
@@ -41,7 +42,7 @@ class BodyLimit:
             await _refuse(send, most)
 
 
-def _announced(scope: Message) -> int:
+def _announced(scope: Scope) -> int:
     given = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
     return int(given) if given.isdigit() else 0
 

@@ -6,7 +6,7 @@ outbox rings its bell, every few seconds without a ring, and once more at the en
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs
@@ -24,10 +24,11 @@ _ASK_AGAIN_SECONDS = 5.0
 _NOTHING = b'{"commands":[]}'
 
 log = structlog.get_logger(__name__)
-Message = dict[str, Any]
+Scope = dict[str, Any]
+Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Bell = Callable[[float], Awaitable[None]]
 
 
@@ -43,7 +44,7 @@ class CommandsWait:
     def __init__(self, application: Application) -> None:
         self.application = application
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         seconds = None
         if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "GET":
             seconds = seconds_of(scope["query_string"].decode("latin1"))
@@ -58,7 +59,7 @@ class CommandsWait:
         for message in answer:
             await send(message)
 
-    async def _wait(self, scope: Message, gone: "asyncio.Future[None]", deadline: float) -> list[Message]:
+    async def _wait(self, scope: Scope, gone: "asyncio.Future[None]", deadline: float) -> list[Message]:
         async with _bell(_bearer(scope)) as wait:
             while True:
                 answer = await self._ask(scope)
@@ -72,7 +73,7 @@ class CommandsWait:
                     return []
                 await ring
 
-    async def _ask(self, scope: Message) -> list[Message]:
+    async def _ask(self, scope: Scope) -> list[Message]:
         answer: list[Message] = []
         sent = False
 
@@ -100,7 +101,7 @@ def _is_nothing(answer: list[Message]) -> bool:
     return bool(answer) and answer[0].get("status") == 200 and body == _NOTHING
 
 
-def _bearer(scope: Message) -> str:
+def _bearer(scope: Scope) -> str:
     given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
     return str(given.decode("latin1").partition(" ")[2].strip())
 

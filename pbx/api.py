@@ -4,6 +4,9 @@ import base64
 from typing import Any
 
 from django.http import Http404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -15,6 +18,23 @@ from pbx.rerun import rerun
 from pbx.views import shown
 
 _FILTERS = ("code", "session_id", "kind", "event_id")
+_text = serializers.CharField
+# How the answers look to a reader of the API's description; `represent` makes them.
+_ROW = inline_serializer(
+    "Quarantined",
+    {
+        **{name: _text() for name in ("id", "switch", "kind", "state", "code", "message", "session_id", "event_id")},
+        "received_at": serializers.DateTimeField(),
+        "settled_at": serializers.DateTimeField(allow_null=True),
+        "raw": _text(help_text="What came, made readable."),
+        "raw_base64": _text(help_text="What came, byte for byte."),
+    },
+)
+_PAGE = inline_serializer(
+    "QuarantinePage", {"items": serializers.ListField(child=_ROW), "next": _text(allow_null=True)}
+)
+_RAN = inline_serializer("Rerun", {"applied": serializers.IntegerField(), "waiting": serializers.IntegerField()})
+_ASKED = inline_serializer("RerunOf", {"code": _text(required=False), "session_id": _text(required=False)})
 
 
 def represent(row: Quarantined) -> dict[str, Any]:
@@ -40,6 +60,7 @@ class Quarantine(Door):
 
     permission = Permission.SYSTEM_QUARANTINE
 
+    @extend_schema(responses=_PAGE, parameters=[OpenApiParameter(name) for name in ("state", *_FILTERS)])
     def get(self, request: Request) -> Response:
         rows = Quarantined.objects.all()
         state = request.query_params.get("state", Quarantined.State.WAITING)
@@ -58,6 +79,7 @@ class QuarantineRerun(Door):
 
     permission = Permission.SYSTEM_QUARANTINE
 
+    @extend_schema(request=_ASKED, responses=_RAN)
     def post(self, request: Request) -> Response:
         given = fields_of(request)
         if set(given) - {"code", "session_id"} or not all(
@@ -72,9 +94,11 @@ class QuarantineOne(Door):
 
     permission = Permission.SYSTEM_QUARANTINE
 
+    @extend_schema(responses=_ROW)
     def get(self, request: Request, row_id: str) -> Response:
         return Response(represent(row_or_404(Quarantined.objects.all(), row_id)))
 
+    @extend_schema(request=None, responses={200: OpenApiTypes.OBJECT})
     def post(self, request: Request, row_id: str, verb: str = "") -> Response:
         row = row_or_404(Quarantined.objects.all(), row_id)
         rows = Quarantined.objects.filter(pk=row.pk)

@@ -64,8 +64,18 @@ def secrets_of(text):
     """Several, comma separated, while the secret is rotated."""
     found = [part.strip() for part in text.split(",") if part.strip()]
     if not found:
-        sys.exit("No secret: set WEBHOOK_SECRET to what the portal showed when the endpoint was made.")
+        stop("No secret: set WEBHOOK_SECRET to what the portal showed when the endpoint was made.")
+    try:
+        for secret in found:
+            key_of(secret)
+    except VerificationError as error:
+        stop(str(error))
     return found
+
+
+def stop(why):
+    print(why, file=sys.stderr)
+    sys.exit(2)
 
 
 def read_saved(path):

@@ -1,7 +1,9 @@
 """The contracts against what is really sent, and the documents that are built from them."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -279,6 +281,19 @@ async def test_asyncapi_tells_what_the_socket_says(acme: Tenant, make_user: Call
 def test_asyncapi_lists_the_close_codes_that_are_used() -> None:
     codes = contracts.asyncapi(host="x", secure=False)["channels"]["wsi"]["x-close-codes"]
     assert sorted(codes) == sorted(str(int(code)) for code in [*CloseCode, UNKNOWN_HOST])
+
+
+def test_the_paper_names_the_close_codes_and_the_headers() -> None:
+    paper = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
+    codes = contracts.asyncapi(host="x", secure=False)["channels"]["wsi"]["x-close-codes"]
+    table = paper[paper.index("| code |") : paper.index("## REST")]
+    assert sorted(re.findall(r"\b\d{4}\b", table)) == sorted(codes)
+    headers = paper[paper.index("| header |") : paper.index("**Verify**")]
+    told = [
+        each["name"]
+        for each in contracts.add_webhooks({}, None, None, True)["webhooks"]["call_cdr"]["post"]["parameters"]
+    ]
+    assert re.findall(r"^\| `(webhook-[a-z]+)`", headers, re.MULTILINE) == told
 
 
 # --- OpenAPI ----------------------------------------------------------------------------------------------------

@@ -168,7 +168,7 @@ def test_receiver_answers_500_when_the_event_could_not_be_handled_and_takes_it_a
 def test_receiver_says_what_is_wrong_with_its_start(tmp_path: Path) -> None:
     without = run("receiver.py", cwd=tmp_path)
     assert (without.returncode, without.stderr) == (
-        1,
+        2,
         "No secret: set WEBHOOK_SECRET to what the portal showed when the endpoint was made.\n",
     )
     with running("receiver.py", "--port", "0", cwd=tmp_path, WEBHOOK_SECRET=SECRET) as program:
@@ -250,8 +250,13 @@ def test_verifiers_say_how_they_are_called(tmp_path: Path, verifier: str) -> Non
     assert "nothing cannot be read" in missing.stderr
     assert run(verifier, WEBHOOK_SECRET=SECRET).returncode == 2
     without = run(verifier, write(tmp_path, signed()))
-    assert without.returncode != 0
+    assert without.returncode == 2
     assert without.stderr.startswith("No secret: set WEBHOOK_SECRET")
+    malformed = run(verifier, write(tmp_path, signed()), WEBHOOK_SECRET="whsec_*")
+    assert (malformed.returncode, malformed.stderr) == (
+        2,
+        "The secret is malformed: it is whsec_ and base64, as the portal showed it.\n",
+    )
 
 
 def test_verify_as_a_module_knows_the_published_example() -> None:

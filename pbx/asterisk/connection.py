@@ -117,7 +117,7 @@ class Connector:
             with contextlib.suppress(DatabaseError, InterfaceError, OSError):
                 await self._in_database(portal.report, self._switch.pk, self._state[0], self._message())
                 self._look_at(await self._in_database(portal.switch_now, self._switch.pk))
-                self._interpreter.trunks = await self._in_database(portal.trunks_of, self._switch.pk)
+                self._interpreter.set_trunks(await self._in_database(portal.trunks_of, self._switch.pk))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._to_report.wait(), REPORT_EVERY)
             await asyncio.sleep(0.2)  # several changes at once are one report

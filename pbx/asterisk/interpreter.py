@@ -12,15 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
 
-from cdr.callevent_json import (
-    CALL_ID_MAX,
-    DESTINATION_MAX,
-    DOMAIN_MAX,
-    ID_MAX,
-    NUMBER_MAX,
-    TRUNK_MAX,
-    clean_name,
-)
+from cdr.callevent_json import CALL_ID_MAX, ID_MAX, NUMBER_MAX, clean_name
 from cdr.callevents import (
     CALLER_LEG,
     CallEnded,
@@ -42,24 +34,17 @@ from cdr.callevents import (
 )
 from pbx.asterisk import causes
 from pbx.asterisk.ami import Message, plain, text, variables
-from pbx.asterisk.names import (
-    Trunks,
-    domain_of,
-    endpoint_of,
-    is_extension,
-    is_local,
-    number_dialled,
-    uri_dialled,
-)
+from pbx.asterisk.names import Trunks, is_local
+from pbx.asterisk.parties import Parties, first_callee, is_number
 from pbx.asterisk.state import Channel, Service, ServiceKind, Session, Talk, Target
+from pbx.asterisk.verdicts import verdict_on, verdict_on_call
 
-WAIT_FOR_CALL_ID = timedelta(milliseconds=500)
+WAIT_FOR_CALL_ID = timedelta(seconds=2)  # it comes within milliseconds, or ARI hangs
 WAIT_FOR_CALLEE = timedelta(seconds=5)
 WAIT_FOR_HANGUPS = timedelta(seconds=2)  # CEL overtakes the hangups that it sums up
 FEATURE_MAX = 16
 _UP = "6"
 _SERVICES: Mapping[str, ServiceKind] = {"ivr": "ivr", "queue": "queue"}
-_NUMBER = re.compile(r"[0-9*#+]+")
 _SESSION_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 
@@ -75,7 +60,7 @@ class Interpreter:
     """Holds the calls in progress of one Asterisk."""
 
     def __init__(self, trunks: Trunks | None = None) -> None:
-        self.trunks = trunks or Trunks()
+        self._parties = Parties(trunks or Trunks())
         self.expects_ari = True  # false while ARI is away: then nobody waits for its Call-ID
         self.clock_offset = timedelta()  # what to add to the switch's clock to get ours
         self._sessions: dict[str, Session] = {}  # by Linkedid
@@ -87,6 +72,9 @@ class Interpreter:
         self._now = datetime.min.replace(tzinfo=UTC)  # by the switch's clock, corrected; it never runs back
         self._seen_at = self._now  # by ours
         self._out: list[CallEvent] = []
+
+    def set_trunks(self, trunks: Trunks) -> None:
+        self._parties.trunks = trunks
 
     # --- Doors -----------------------------------------------------------------------------------------------
 
@@ -174,7 +162,7 @@ class Interpreter:
     def _start(self, session: Session) -> None:
         """Says `call.started`, and all that waited for it."""
         caller = session.caller
-        trunk = self._trunk_of(caller)
+        trunk = self._parties.trunk_of(caller)
         session.is_started = True
         self._unstarted.pop(caller.uniqueid, None)
         self._out.append(
@@ -182,10 +170,10 @@ class Interpreter:
                 id=_event_id(session.session_id, "started"),
                 session_id=session.session_id,
                 at=session.started_at,
-                caller=self._party_of_caller(session),
+                caller=self._parties.caller(session),
                 callee=session.callee or Party(caller.exten, PartyKind.SERVICE),
                 call_id=caller.call_id,
-                domain=self._domain_of(caller),
+                domain=self._parties.domain_of(caller),
                 did=(caller.variables.get("DID", "") or session.dialled)[:NUMBER_MAX] if trunk else "",
                 trunk=trunk,
             )
@@ -218,36 +206,6 @@ class Interpreter:
         if channel is session.caller and not session.is_started and not session.waiting:
             session.session_id = _session_id(channel)
         return session, channel
-
-    def _trunk_of(self, channel: Channel) -> str:
-        """The name of the trunk that a channel goes over; empty for an extension's."""
-        endpoint = endpoint_of(channel.name)
-        if named := self.trunks.name_of(endpoint) or channel.variables.get("TRUNK_NAME", ""):
-            return named[:TRUNK_MAX]
-        return "" if is_extension(endpoint) else endpoint[:TRUNK_MAX]
-
-    def _domain_of(self, channel: Channel) -> str:
-        """The tenant's SIP domain, as far as the channel tells it."""
-        own = "" if self._trunk_of(channel) else domain_of(endpoint_of(channel.name))
-        return (channel.variables.get("TENANT_DOMAIN", "") or own)[:DOMAIN_MAX]
-
-    def _extension(self, channel: Channel) -> Party:
-        number = endpoint_of(channel.name).partition("@")[0]
-        if not number.isdigit():
-            number = channel.caller_id or number
-        return Party(number[:NUMBER_MAX], PartyKind.EXTENSION, channel.caller_name)
-
-    def _party_of_caller(self, session: Session) -> Party:
-        caller = session.caller
-        if not self._trunk_of(caller):
-            return self._extension(caller)
-        domain = caller.variables.get("FROM_DOMAIN", "")[:DOMAIN_MAX]
-        return Party(session.caller_number or "anonymous", PartyKind.EXTERNAL, caller.caller_name, domain)
-
-    def _party_that_dials(self, session: Session, dialler: Channel) -> Party | None:
-        """None for the call's own caller."""
-        target = session.targets.get(dialler.uniqueid)
-        return target.party if target and dialler is not session.caller else None
 
     def _leg_of(self, session: Session, channel: Channel) -> str:
         return CALLER_LEG if channel is session.caller else channel.uniqueid
@@ -320,7 +278,7 @@ class Interpreter:
         cause, status = text(message, "Cause"), causes.sip_status(text(message, "TechCause"))
         self._leave_service(session, channel, EndReason.CALLEE_DISCONNECT)
         if (target := session.targets.get(channel.uniqueid)) and not target.is_ended:
-            self._end_target(session, target, *self._verdict_on(session, target, cause, status))
+            self._end_target(session, target, *verdict_on(session, target, cause, status))
         if channel is session.caller and not session.targets:
             session.last_failure = EndReason.NONE, status or causes.status_of_cause(cause)
         self._forget(session, channel)
@@ -361,12 +319,12 @@ class Interpreter:
         return channel
 
     def _add_target(self, session: Session, dialled: Channel, dialler: Channel, dial_string: str) -> None:
-        party = self._party_dialled(dialled, dialler, dial_string)
-        trunk = self._trunk_of(dialled)
+        party = self._parties.dialled(dialled, dialler, dial_string)
+        trunk = self._parties.trunk_of(dialled)
         service = dialler.service
         if service and service.kind == "ivr":
             self._leave_service(session, dialler, EndReason.REFERRED)
-        session.callee = session.callee or _first_callee(dialler, party)
+        session.callee = session.callee or first_callee(dialler, party)
         uniqueid = dialled.uniqueid
         session.targets[uniqueid] = Target(
             channel=dialled,
@@ -374,33 +332,19 @@ class Interpreter:
             dialler=dialler.uniqueid,
             by_queue=bool(service and service.kind == "queue"),
         )
-        host = domain_of(endpoint_of(dialled.name)) or (
-            endpoint_of(dialled.name) if trunk else self._domain_of(dialled)
-        )
         self._say(
             session,
             TargetAdded(
                 **self._fact(session, uniqueid, "added"),
                 target_id=uniqueid,
                 callee=party,
-                caller=self._party_that_dials(session, dialler),
-                destination=(uri_dialled(dial_string) or f"sip:{party.number}@{host}")[:DESTINATION_MAX],
+                caller=self._parties.dialler(session, dialler),
+                destination=self._parties.destination(dialled, party, dial_string),
                 call_type=CallType.RING_GROUP if dialler.rings_group else CallType.NORMAL,
                 trunk=trunk,
-                outbound_caller_id=self._outbound_caller_id(session, dialler) if trunk else "",
+                outbound_caller_id=self._parties.outbound_caller_id(session, dialler) if trunk else "",
             ),
         )
-
-    def _party_dialled(self, dialled: Channel, dialler: Channel, dial_string: str) -> Party:
-        if not self._trunk_of(dialled):
-            return self._extension(dialled)
-        number = number_dialled(dial_string) or dialled.caller_id or dialler.exten
-        return Party(number[:NUMBER_MAX], PartyKind.EXTERNAL)
-
-    def _outbound_caller_id(self, session: Session, dialler: Channel) -> str:
-        """The number shown to the outside, where the dialplan set one."""
-        party = self._party_that_dials(session, dialler) or self._party_of_caller(session)
-        return dialler.caller_id if dialler.caller_id != party.number else ""
 
     def _dial_state(self, message: Message) -> None:
         if (known := self._dialled_target(message)) and text(message, "DialStatus") in {"RINGING", "PROGRESS"}:
@@ -432,33 +376,6 @@ class Interpreter:
         known = self._known(message, "Dest")
         target = known[0].targets.get(known[1].uniqueid) if known else None
         return (known[0], target) if known and target and not target.is_ended else None
-
-    def _verdict_on(self, session: Session, target: Target, cause: str, status: int) -> tuple[EndReason, int]:
-        """Why a target ended and its SIP status, by the specification's table of reasons."""
-        if target.answered_at:
-            return self._who_hung_up(session, target), 0
-        if cause == causes.ANSWERED_ELSEWHERE or self._lost_the_race(session, target):
-            return EndReason.NONE, 0
-        dialler = session.channels.get(target.dialler)
-        if target.dial_status in {"CANCEL", ""} and (dialler is None or dialler.hung_up):
-            return EndReason.CANCELLED, 487
-        # Dial calls a 603 NOANSWER and a 302 CANCEL: what the device itself said is more than that.
-        return causes.verdict(target.dial_status, status if target.channel.hung_up else 0)
-
-    def _who_hung_up(self, session: Session, target: Target) -> EndReason:
-        if target.by_queue:
-            return EndReason.NONE
-        if target.channel.hung_up:
-            return EndReason.CALLEE_DISCONNECT
-        somebody_did = session.talk and session.talk.hung_up
-        return EndReason.CALLER_DISCONNECT if somebody_did else EndReason.NONE
-
-    def _lost_the_race(self, session: Session, target: Target) -> bool:
-        """Another target of the same dialler answered while this one rang."""
-        return target.dial_status == "CANCEL" and any(
-            other.answered_at and other.dialler == target.dialler and other.answered_at >= target.channel.created_at
-            for other in session.targets.values()
-        )
 
     def _end_target(self, session: Session, target: Target, reason: EndReason | None, status: int | None) -> None:
         target.is_ended = True
@@ -492,7 +409,7 @@ class Interpreter:
         """A queue that the dialplan did not announce still has a name."""
         if (known := self._known(message)) and not (known[1].service and known[1].service.kind == "queue"):
             session, channel = known
-            number = channel.exten if _NUMBER.fullmatch(channel.exten) else text(message, "Queue")[:NUMBER_MAX]
+            number = channel.exten if is_number(channel.exten) else text(message, "Queue")[:NUMBER_MAX]
             self._enter(session, channel, "queue", number)
 
     def _enter(self, session: Session, channel: Channel, kind: str, number: str) -> None:
@@ -508,14 +425,14 @@ class Interpreter:
         visits = session.visits[name] = session.visits.get(name, 0) + 1
         service = channel.service = Service(name if visits == 1 else f"{name}:{visits}", kind)
         target_id = service.target_id
-        domain = self._domain_of(channel)
+        domain = self._parties.domain_of(channel)
         self._say(
             session,
             TargetAdded(
                 **self._fact(session, target_id, "added"),
                 target_id=target_id,
                 callee=Party(number, PartyKind.SERVICE),
-                caller=self._party_that_dials(session, channel),
+                caller=self._parties.dialler(session, channel),
                 destination=f"sip:{number}@{domain}" if domain else "",
             ),
         )
@@ -635,9 +552,9 @@ class Interpreter:
         """All channels are gone."""
         for target in session.targets.values():
             if not target.is_ended:
-                self._end_target(session, target, *self._verdict_on(session, target, "", 0))
+                self._end_target(session, target, *verdict_on(session, target))
         self._answer_by_dialplan(session)
-        self._end(session, *self._verdict_on_call(session))
+        self._end(session, *verdict_on_call(session))
 
     def _answer_by_dialplan(self, session: Session) -> None:
         """A call that nobody but the dialplan took (voice mail, an announcement) was answered by that number."""
@@ -649,16 +566,6 @@ class Interpreter:
         self._add_service(session, caller, "dialplan", session.callee.number)
         self._now = ended_at
         self._leave_service(session, caller, EndReason.CALLEE_DISCONNECT)
-
-    def _verdict_on_call(self, session: Session) -> tuple[EndReason, int]:
-        if session.answered:
-            hung_up = session.talk.hung_up if session.talk else None
-            return hung_up or EndReason.NONE, 0
-        if session.unknown_number:
-            return EndReason.NONE, 404
-        if session.cancelled:
-            return EndReason.CANCELLED, 487
-        return session.last_failure or (EndReason.NONE, 480)
 
     def _end(self, session: Session, reason: EndReason | None, status: int | None, *, incomplete: bool = False) -> None:
         fact = self._fact(session, "lost" if incomplete else "ended")
@@ -713,12 +620,6 @@ def _session_id(caller: Channel) -> str:
     """What the dialplan (or an edge before it) calls the session, else Asterisk's own id."""
     named = caller.variables.get("SESSIONID", "")
     return named if _SESSION_ID.fullmatch(named) else caller.linkedid
-
-
-def _first_callee(dialler: Channel, party: Party) -> Party:
-    """Whom the call was for: the number that led to its first target."""
-    number = dialler.exten if _NUMBER.fullmatch(dialler.exten) else party.number
-    return Party(number, party.kind, party.display_name if number == party.number else "")
 
 
 def _duration_of(message: Message) -> timedelta:

@@ -55,6 +55,7 @@ class FakeAsterisk:
         self.said_before_list: list[bytes] = []  # goes out between the request for the list and its first line
         self.filters: list[Any] = []
         self.subscriptions: list[str] = []
+        self.lists_by_ari = 0  # a connector asks for one as soon as it follows ARI
         self._writers: set[asyncio.StreamWriter] = set()
         self._sockets: dict[str, web.WebSocketResponse] = {}  # by application
         self._server: asyncio.Server | None = None
@@ -190,6 +191,7 @@ class FakeAsterisk:
     async def _channels(self, request: web.Request) -> web.Response:
         if not self._is_known(request):
             raise web.HTTPUnauthorized
+        self.lists_by_ari += 1
         return web.json_response([{"id": key, "protocol_id": value} for key, value in self.call_ids.items()])
 
     async def _filter(self, request: web.Request) -> web.Response:

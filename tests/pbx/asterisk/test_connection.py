@@ -155,7 +155,7 @@ async def test_a_call_becomes_its_record(tenants: None) -> None:
         rows = told_now("extension_to_extension")
         async with running(switch):
             assert await until_state(switch, "connected") == "Connected to Asterisk 22.10.1."
-            await until(lambda: fake.subscriptions)
+            await until(lambda: fake.lists_by_ari)
             await fake.play(rows)
             assert await until(records) == [finished(rows)]
         assert await until_state(switch, "stopped") == "-"
@@ -178,7 +178,7 @@ async def test_the_same_events_twice_are_one_record(tenants: None) -> None:
         switch = await switch_of(fake)
         rows = told_now("extension_to_extension")
         async with running(switch):
-            await until(lambda: fake.subscriptions)
+            await until(lambda: fake.lists_by_ari)
             await fake.play(rows)
             await until(records)
             await fake.play(rows)
@@ -199,7 +199,7 @@ async def test_nonsense_in_the_stream_harms_no_call(tenants: None) -> None:
             b"Event: UserEvent\r\nUserEvent: VoxledgerTarget\r\n\r\n",
         ]
         async with running(switch):
-            await until(lambda: fake.subscriptions)
+            await until(lambda: fake.lists_by_ari)
             for index, row in enumerate(rows):
                 fake.say_bytes(nonsense[index % len(nonsense)])
                 await fake.play([row])
@@ -216,7 +216,7 @@ async def test_a_wrong_clock_of_the_switch_is_corrected(tenants: None) -> None:
             if "Timestamp" in row["event"]:
                 row["event"]["Timestamp"] = f"{float(row['event']['Timestamp']) + 3600:.6f}"
         async with running(switch):
-            await until(lambda: fake.subscriptions)
+            await until(lambda: fake.lists_by_ari)
             await fake.play(rows)
             assert await until(records) == [finished(rows)]
 
@@ -273,10 +273,10 @@ async def test_new_settings_are_used_at_once(tenants: None, monkeypatch: pytest.
     async with fake_asterisk() as first, fake_asterisk() as second:
         switch = await switch_of(first)
         async with running(switch):
-            await until(lambda: first.subscriptions)
+            await until(lambda: first.lists_by_ari)
             address = {"host": "127.0.0.1", "ami_port": second.ami_port, "http_port": second.http_port}
             await sync_to_async(Switch.objects.filter(pk=switch.pk).update)(address=address)
-            await until(lambda: second.signed_in and second.subscriptions)
+            await until(lambda: second.signed_in and second.lists_by_ari)
 
 
 @pytest.mark.parametrize("how", ["deleted", "switched off"])
@@ -311,7 +311,7 @@ async def test_a_call_id_that_comes_late_is_waited_for_a_moment(tenants: None) -
         switch = await switch_of(fake)
         rows = told_now("extension_to_extension")
         async with running(switch):
-            await until(lambda: fake.subscriptions)
+            await until(lambda: fake.lists_by_ari)
             await fake.play([row for row in rows if row["source"] == "ami"])
             await asyncio.sleep(0.2)
             assert await sync_to_async(records)() == []
@@ -324,7 +324,7 @@ async def test_a_call_id_that_never_comes_is_not_waited_for_longer(tenants: None
         switch = await switch_of(fake)
         rows = told_now("extension_to_extension")
         async with running(switch):
-            await until(lambda: fake.subscriptions)
+            await until(lambda: fake.lists_by_ari)
             await fake.play([row for row in rows if row["source"] == "ami"])
             assert await until(records) == [finished(rows, call_id="")]
 
@@ -338,7 +338,7 @@ async def test_a_call_that_ended_during_the_gap_is_incomplete(tenants: None) -> 
         rows = told_now("extension_to_extension")
         before, _ = split(rows, "BridgeEnter")
         async with running(switch):
-            await until(lambda: fake.subscriptions)
+            await until(lambda: fake.lists_by_ari)
             await fake.play(before)
             await until(in_progress)
             fake.cut()
@@ -352,7 +352,7 @@ async def test_a_call_that_lives_through_the_gap_goes_on(tenants: None) -> None:
         rows = told_now("extension_to_extension")
         before, after = split(rows, "BridgeEnter")
         async with running(switch):
-            await until(lambda: fake.subscriptions)
+            await until(lambda: fake.lists_by_ari)
             await fake.play(before)
             await until(in_progress)
             fake.channels = up(before)
@@ -393,7 +393,7 @@ async def test_a_restarted_connector_goes_on_with_its_calls(tenants: None) -> No
         rows = told_now("extension_to_extension")
         before, after = split(rows, "BridgeEnter")
         async with running(switch):
-            await until(lambda: fake.subscriptions)
+            await until(lambda: fake.lists_by_ari)
             await fake.play(before)
             await until(in_progress)
         fake.channels = up(before)
@@ -410,7 +410,7 @@ async def test_a_restarted_connector_closes_what_is_gone(tenants: None) -> None:
         rows = told_now("extension_to_extension")
         before, _ = split(rows, "BridgeEnter")
         async with running(switch):
-            await until(lambda: fake.subscriptions)
+            await until(lambda: fake.lists_by_ari)
             await fake.play(before)
             await until(in_progress)
         async with running(switch):
@@ -438,7 +438,7 @@ async def test_events_wait_in_order_while_the_database_is_away(tenants: None, mo
         switch = await switch_of(fake)
         rows = told_now("extension_to_extension")
         async with running(switch):
-            await until(lambda: fake.subscriptions)
+            await until(lambda: fake.lists_by_ari)
             await fake.play(rows)
             await until_state(switch, "connected", "The database does not take call events.")
             assert taken == []
@@ -485,7 +485,7 @@ async def test_connect_follows_calls_until_it_is_told_to_stop(tenants: None) -> 
             stderr=asyncio.subprocess.PIPE,
         )
         async with asyncio.timeout(30):
-            while not fake.subscriptions:
+            while not fake.lists_by_ari:
                 await asyncio.sleep(0.05)
         rows = told_now("extension_to_extension")
         await fake.play(rows)

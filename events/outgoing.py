@@ -82,7 +82,7 @@ def check_url(url: str) -> SplitResult:
         raise RefusedUrlError("url_malformed", "The address cannot be read.") from error
     if parts.scheme not in {"http", "https"}:
         raise RefusedUrlError("url_scheme", "Start the address with https:// or http://.")
-    if not parts.hostname or port == 0 or target.host is None:
+    if not parts.hostname or port == 0 or target.raw_host is None:
         raise RefusedUrlError("url_malformed", "The address names no host, or a port that is none.")
     if "@" in parts.netloc:
         raise RefusedUrlError("url_userinfo", "Leave user name and password out of the address and set them below it.")
@@ -93,7 +93,7 @@ def check_destination(url: str) -> None:
     """Refuses what the tenant may not reach. A name without an address yet is no refusal: each attempt checks again."""
     parts = check_url(url)
     try:
-        found = socket.getaddrinfo(URL(url).host, parts.port or 443, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(URL(url).raw_host, parts.port or 443, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return
     _check_addresses(str(parts.hostname), [str(entry[4][0]) for entry in found])
@@ -184,7 +184,7 @@ class Sender:
     async def _attempt(self, request: "_Request", started: float) -> Answer:
         parts = check_url(request.url)
         target = URL(request.url)
-        public = await self._check(str(target.host), target.port or (443 if parts.scheme == "https" else 80))
+        public = await self._check(str(target.raw_host), target.port or (443 if parts.scheme == "https" else 80))
         response = await self._send(request, target, request.first_authorization())
         if response.status == 401 and request.credentials.method == "digest":
             challenge = digest.strongest_challenge(response.headers.getall("WWW-Authenticate", []))

@@ -1,15 +1,23 @@
 """Outgoing HTTP against a real receiver: what goes out, what comes back, and where it may not go."""
 
 import asyncio
+import contextlib
 import hashlib
 import re
 import socket
+import ssl
+import threading
 import time
-from ipaddress import ip_network
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from pytest_django import Settings
 
 from events import outgoing
@@ -223,8 +231,6 @@ def test_no_http_is_a_failure_in_words(loopback: None) -> None:
             peer.sendall(b"SSH-2.0-OpenSSH\r\n\r\n")
             peer.close()
 
-        import threading
-
         threading.Thread(target=talk, daemon=True).start()
         answer = post(f"http://127.0.0.1:{server.getsockname()[1]}/")
     assert (answer.status, answer.reason) == (None, "The answer is not HTTP")
@@ -241,3 +247,37 @@ def test_connection_is_kept_between_attempts(loopback: None) -> None:
     with receiver(note) as there:
         assert post(there.url, times=5).status == 200
     assert (len(there.got), len(peers)) == (5, 1)
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """A server's context with a certificate that nobody vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    (folder / "server.pem").write_bytes(pem + certificate.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    return context
+
+
+def test_certificate_nobody_vouches_for_is_refused(loopback: None, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def shake_hands() -> None:
+            peer, _ = server.accept()
+            with peer, contextlib.suppress(OSError):
+                self_signed(tmp_path).wrap_socket(peer, server_side=True).recv(65536)
+
+        talking = threading.Thread(target=shake_hands)
+        talking.start()
+        answer = post(f"https://127.0.0.1:{server.getsockname()[1]}/")
+        talking.join()
+    assert answer.status is None
+    assert answer.reason.startswith("The certificate is not trusted: ")

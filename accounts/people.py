@@ -7,6 +7,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
 from accounts.models import User
 from accounts.passwords import new_password
@@ -91,6 +92,9 @@ def change_profile(actor: Actor, user: User, given: Mapping[str, Any]) -> User:
 
 
 def _change(actor: Actor, user: User, cleaned: dict[str, Any]) -> User:
+    if cleaned.keys() & {"role", "is_active"}:
+        # In one order, before the user's own row: two who deactivate each other wait instead of meeting in a deadlock.
+        list(_administrators().select_for_update().order_by("pk"))
     user.refresh_from_db(from_queryset=User.objects.select_for_update())
     before = {name: getattr(user, name) for name, value in cleaned.items() if getattr(user, name) != value}
     if not before:
@@ -136,9 +140,12 @@ def _is_administrator(user: User) -> bool:
     return user.is_active and user.role in {Role.ADMIN, Role.SYSTEM}
 
 
+def _administrators() -> "QuerySet[User]":
+    return User.objects.filter(is_active=True, role__in=[Role.ADMIN, Role.SYSTEM])
+
+
 def _refuse_last_administrator(user: User) -> None:
-    administrators = User.objects.select_for_update().filter(is_active=True, role__in=[Role.ADMIN, Role.SYSTEM])
-    if not [other for other in administrators if other.pk != user.pk]:
+    if not _administrators().exclude(pk=user.pk).exists():
         raise RefusedError("last_administrator", "This is the last active administrator. Make another one first.")
 
 

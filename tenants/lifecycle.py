@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import structlog
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
@@ -207,15 +208,12 @@ def _drop_schema(tenant: Tenant) -> None:
 
 @contextmanager
 def _alone(tenant: Tenant) -> Iterator[bool]:
-    """Whether no other worker builds or drops this tenant: a task may be handed out twice."""
+    """Whether no other worker builds or drops this tenant: a task may be handed out twice.
+
+    The lock lives on a connection of its own: migrations close the thread's, and a pool would keep it with the lock.
+    """
     enter_public()
-    key = tenant.pk
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
-        mine = bool(cursor.fetchone()[0])
-    try:
-        yield mine
-    finally:
-        if mine:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
+    parameters: dict[str, Any] = {**connection.get_connection_params(), "autocommit": True}
+    with psycopg.connect(**parameters) as own:
+        row = own.execute("SELECT pg_try_advisory_lock(%s)", [tenant.pk]).fetchone()
+        yield bool(row and row[0])

@@ -104,6 +104,17 @@ def test_build_twice_is_harmless(built: Tenant) -> None:
         assert list(User.objects.values_list("username", "password")) == [("admin", "!")]
 
 
+def test_two_workers_do_not_build_the_same_tenant(initech: Tenant) -> None:
+    with lifecycle._alone(initech) as first:
+        with lifecycle._alone(initech) as second:
+            assert (first, second) == (True, False)
+        build_tenant(initech, "root", "!")
+        initech.refresh_from_db()
+        assert initech.state == "creating"
+    with lifecycle._alone(initech) as again:
+        assert again
+
+
 def test_failed_build_says_so_and_can_begin_again(initech: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise OSError("no space left")

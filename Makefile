@@ -17,7 +17,7 @@ run: $(VENV)/.runtime ## Bring up everything on http://localhost:8000 (PORT, BIN
 	@exec $(BIN) manage.py up
 
 test: $(VENV)/.dev ## Run every test that needs neither a browser nor a real switch
-	@$(BIN) -m pytest -n $(WORKERS) --dist loadgroup --leave-out asterisk --leave-out browser --stop-services $(ARGS)
+	@$(BIN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --leave-out asterisk --leave-out browser --stop-services $(ARGS)
 
 test-asterisk: $(VENV)/.dev ## Run the tests against a real Asterisk (tests/asterisk/prepare makes one, as root)
 	@$(BIN) -m pytest -m asterisk --require asterisk --stop-services $(ARGS)

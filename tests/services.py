@@ -104,6 +104,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("stack") is None)  # the longest files first, beside the others
     for kind in KINDS:
         reason = MISSING[kind]()
         if reason is not None and kind in config.getoption("--require"):

@@ -103,7 +103,7 @@ class Stack:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=60)
 
     def get(self, path: str, *, host: str = "localhost", token: str = "", **options: Any) -> httpx.Response:
         headers = {"Host": f"{host}:{self.port}"} | ({"Authorization": f"Bearer {token}"} if token else {})
@@ -125,5 +125,9 @@ def stack(**environment: str) -> Iterator[Stack]:
         yield made
     finally:
         if made.process is not None and made.process.poll() is None:
-            made.stop()
+            try:
+                made.stop()
+            except subprocess.TimeoutExpired:
+                made.process.kill()  # what it started goes with it
+                made.process.wait()
         shutil.rmtree(home, ignore_errors=True)

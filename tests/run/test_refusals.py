@@ -9,7 +9,7 @@ import pytest
 
 from tests.run.stack import Stack, processes_of, stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.run.stack import Stack, eventually, free_port, processes_of, stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.stack
 
 PASSWORD = re.compile(r"[a-zA-Z0-9]{20}")
 API_TOKEN = re.compile(r"vla_[\w-]{43}")

@@ -29,10 +29,6 @@ DOCUMENTS_MAX = 1_000
 log = structlog.get_logger(__name__)
 
 
-class TooManyError(Exception):
-    """More documents than one request may hold."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Call:
     """A document whose tenant is known."""
@@ -43,9 +39,7 @@ class _Call:
 
 def take(switch: Switch, body: bytes, *, one_a_line: bool = False) -> list[Result]:
     """Takes one document, an array or NDJSON. What is rejected is kept as the bytes that were sent."""
-    documents = bodies.documents_of(body, one_a_line=one_a_line)
-    if len(documents) > DOCUMENTS_MAX:
-        raise TooManyError
+    documents = bodies.documents_of(body, DOCUMENTS_MAX, one_a_line=one_a_line)
     results = settle(switch, documents)
     rejected = [index for index, result in enumerate(results) if result.status == "rejected"]
     if rejected:

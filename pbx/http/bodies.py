@@ -2,15 +2,22 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from io import BytesIO
+from itertools import islice
+from typing import Any, TypeVar
 
 import orjson
 
 _KEPT_DEPTH = 100
+T = TypeVar("T")
 
 
 class UnreadableError(Exception):
     """These bytes are not JSON. The text says where they stop being it."""
+
+
+class TooManyError(Exception):
+    """More documents than one request may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +41,26 @@ def parse(raw: bytes) -> Any:
         raise UnreadableError(f"{fault[:1].upper()}{fault[1:]}.") from None
 
 
-def documents_of(raw: bytes, *, one_a_line: bool = False) -> list[Document]:
+def documents_of(raw: bytes, most: int, *, one_a_line: bool = False) -> list[Document]:
     """One document, an array of them, or NDJSON: said by `one_a_line`, or seen when no other reading fits."""
-    if not one_a_line:
-        try:
-            value = parse(raw)
-        except UnreadableError as error:
-            lines = _lines(raw)
-            if not any(isinstance(line.value, dict) for line in lines):
-                return [Document(raw, fault=str(error))]
-            return lines
-        if isinstance(value, list):
-            return [Document(b"", item) for item in value]
-        return [Document(raw, value)]
-    return _lines(raw)
+    if one_a_line:
+        return _bounded(_lines(raw, most), most)
+    try:
+        value = parse(raw)
+    except UnreadableError as error:
+        lines = _lines(raw, most)
+        if any(isinstance(line.value, dict) for line in lines):
+            return _bounded(lines, most)
+        return [Document(raw, fault=str(error))]
+    if isinstance(value, list):
+        return [Document(b"", item) for item in _bounded(value, most)]
+    return [Document(raw, value)]
+
+
+def _bounded(found: list[T], most: int) -> list[T]:
+    if len(found) > most:
+        raise TooManyError
+    return found
 
 
 def bytes_of(raw: bytes, documents: list[Document]) -> list[bytes]:
@@ -87,8 +100,10 @@ def _cut(value: Any, depth: int) -> Any:
     return value
 
 
-def _lines(raw: bytes) -> list[Document]:
-    return [document(line) for line in raw.split(b"\n") if line.strip()]
+def _lines(raw: bytes, most: int) -> list[Document]:
+    """One more than `most` at the most: enough to see that there are too many."""
+    written_lines = (line.removesuffix(b"\n") for line in BytesIO(raw) if line.strip())
+    return [document(line) for line in islice(written_lines, most + 1)]
 
 
 def document(line: bytes) -> Document:

@@ -37,7 +37,7 @@ def cdrs(request: HttpRequest, switch: Switch) -> HttpResponse:
         raise DoorError(400, "malformed_body", "The body must be a call_cdr document, an array of them, or NDJSON.")
     try:
         results = finished.take(switch, body, one_a_line=request.content_type in _ONE_A_LINE)
-    except finished.TooManyError as error:
+    except bodies.TooManyError as error:
         message = f"A request may hold at most {finished.DOCUMENTS_MAX} documents."
         raise DoorError(413, "too_many", message) from error
     said = [_result(result) for result in results]

@@ -110,6 +110,8 @@ def test_too_much_at_once_is_refused(post: Post) -> None:
         413,
         error("too_many", "A request may hold at most 1000 documents."),
     )
+    many = [b"{}\n" * 1001, b"x\n" + b"{}\n" * 2000, b"[" + b"1," * 100_000 + b"1]"]
+    assert [post(CDRS, body).json()["error"]["code"] for body in many] == ["too_many"] * 3
     assert quarantined() == []
 
 

@@ -21,7 +21,7 @@ class SignedIn(BasePermission):
 class SchemasDoor(APIView):
     permission_classes = [SignedIn]
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @extend_schema(operation_id="event_schemas", tags=["contracts"], responses=OpenApiTypes.OBJECT)
     def get(self, request: Request) -> Response:
         """Every event type that is sent, in each profile, with the address of its JSON Schema."""
         items = [
@@ -39,7 +39,11 @@ class SchemasDoor(APIView):
 class SchemaDoor(APIView):
     permission_classes = [SignedIn]
 
-    @extend_schema(responses=OpenApiResponse(OpenApiTypes.OBJECT, "A JSON Schema (2020-12)."))
+    @extend_schema(
+        operation_id="event_schema",
+        tags=["contracts"],
+        responses=OpenApiResponse(OpenApiTypes.OBJECT, "A JSON Schema (2020-12)."),
+    )
     def get(self, request: Request, event_type: str, profile: str) -> Response:
         """The JSON Schema of one event type in one profile."""
         schema = contracts.contracts().get((event_type, profile))
@@ -51,7 +55,11 @@ class SchemaDoor(APIView):
 class AsyncApiDoor(APIView):
     permission_classes = [SignedIn]
 
-    @extend_schema(responses=OpenApiResponse(OpenApiTypes.OBJECT, "An AsyncAPI 3.0 document."))
+    @extend_schema(
+        operation_id="asyncapi",
+        tags=["contracts"],
+        responses=OpenApiResponse(OpenApiTypes.OBJECT, "An AsyncAPI 3.0 document."),
+    )
     def get(self, request: Request) -> Response:
         """What can be said and heard on `/wsi` of this host."""
         return Response(contracts.asyncapi(host=request.get_host(), secure=request.is_secure()))

@@ -379,3 +379,12 @@ def test_schema_door_knows_no_other_name(
 ) -> None:
     answer = acme_client.get(f"/api/events/schemas/{name}", headers={"authorization": f"Bearer {make_token()}"})
     assert answer.status_code == 404
+
+
+def test_doors_are_named_in_openapi() -> None:
+    document = SchemaGenerator(urlconf="events.contract_urls").get_schema(request=None, public=True)
+    assert {path: each["get"]["operationId"] for path, each in document["paths"].items()} == {
+        "/api/events/schemas/": "event_schemas",
+        "/api/events/schemas/{event_type}.{profile}.json": "event_schema",
+        "/api/asyncapi.json": "asyncapi",
+    }

@@ -226,7 +226,7 @@ CHANNEL_LAYERS = {
 }
 
 # --- Celery ------------------------------------------------------------------------------------------------
-CELERY_BROKER_URL = REDIS_URL or f"redis+socket://{VAR_DIR / 'run' / 'valkey.sock'}"
+CELERY_BROKER_URL = REDIS_LOCATION.replace("unix://", "redis+socket://", 1)  # Celery's word for a socket
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True

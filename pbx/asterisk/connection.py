@@ -58,7 +58,6 @@ class Connector:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Raises SwitchGoneError when there is nothing left to connect to."""
-        self._interpreter.lose_ari()
         try:
             async with asyncio.TaskGroup() as group:
                 works = (self._end_with(stop), self._follow_ami(), self._follow_ari(), self._watch(), self._tick())
@@ -173,7 +172,7 @@ class Connector:
             self._say("connected", f"Connected to Asterisk {version}.")
             while True:
                 await asyncio.sleep(PING_EVERY)
-                await ami.ask("Ping")
+                await self._set_clock(ami)
 
     async def _set_clock(self, ami: Ami) -> None:
         asked_at = datetime.now(UTC)
@@ -184,8 +183,9 @@ class Connector:
         except (ValueError, OverflowError, OSError):
             return
         offset = asked_at + (answered_at - asked_at) / 2 - theirs
+        former = self._interpreter.clock_offset
         self._interpreter.clock_offset = offset if abs(offset) > CLOCK_TOLERANCE else timedelta()
-        if self._interpreter.clock_offset:
+        if abs(self._interpreter.clock_offset - former) > CLOCK_TOLERANCE:
             log.warning(
                 "clock of the switch is off", switch=self._switch.name, seconds=round(offset.total_seconds(), 1)
             )

@@ -41,6 +41,7 @@ from pbx.asterisk.verdicts import verdict_on, verdict_on_call
 
 WAIT_FOR_CALL_ID = timedelta(seconds=2)  # it comes within milliseconds, or ARI hangs
 WAIT_FOR_CALLEE = timedelta(seconds=5)
+CLOCK_STEP = timedelta(seconds=5)  # events are out of order by less; more is a clock that was set
 WAIT_FOR_HANGUPS = timedelta(seconds=2)  # CEL overtakes the hangups that it sums up
 FEATURE_MAX = 16
 _UP = "6"
@@ -69,7 +70,7 @@ class Interpreter:
         self._merged: dict[str, str] = {}  # Linkedid of an absorbed session: that of the one that goes on
         self._local_diallers: dict[str, str] = {}  # a Local channel without its ;1 or ;2: Uniqueid of who dialled it
         self._call_ids: dict[str, str] = {}  # by Uniqueid, of the channels that ARI has told
-        self._now = datetime.min.replace(tzinfo=UTC)  # by the switch's clock, corrected; it never runs back
+        self._now = datetime.min.replace(tzinfo=UTC)  # by the switch's clock, corrected
         self._seen_at = self._now  # by ours
         self._out: list[CallEvent] = []
 
@@ -82,7 +83,9 @@ class Interpreter:
         self._seen_at = max(self._seen_at, received_at)
         handler = _HANDLERS.get(text(message, "Event"))
         if handler is not None:
-            self._now = max(self._now, self._time_of(message, received_at))
+            moment = self._time_of(message, received_at)
+            was_set_back = self._now - moment > CLOCK_STEP
+            self._now = moment if was_set_back else max(self._now, moment)
             handler(self, message)
         return self._flush()
 
@@ -201,7 +204,8 @@ class Interpreter:
         if channel is None or session is None:
             return None
         channel.variables |= variables(message, f"{prefix}ChanVariable")
-        channel.exten = text(message, f"{prefix}Exten")[:NUMBER_MAX] or channel.exten
+        if is_number(exten := text(message, f"{prefix}Exten")[:NUMBER_MAX]):  # not `s` of a Gosub or `h`
+            channel.exten = exten
         channel.caller_id = text(message, f"{prefix}CallerIDNum")[:NUMBER_MAX] or channel.caller_id
         if channel is session.caller and not session.is_started and not session.waiting:
             session.session_id = _session_id(channel)
@@ -481,9 +485,13 @@ class Interpreter:
         """Of two connected parties the one who came into the call later is the one who was called."""
         for other in session.channels.values():
             connected = other is not channel and other.bridge and other.bridge == channel.bridge
-            if connected and not is_local(other.name) and not is_local(channel.name):
+            if connected and _is_party(other) and _is_party(channel):
                 caller, callee = sorted((channel, other), key=session.place_of)
                 session.talk = Talk(caller.uniqueid, callee.uniqueid)
+
+    def _see_talks(self, session: Session) -> None:
+        for channel in session.channels.values():
+            self._see_talk(session, channel)
 
     def _bridge_leave(self, message: Message) -> None:
         if known := self._known(message):
@@ -516,10 +524,12 @@ class Interpreter:
         if first:
             complete = EndReason.ATTENDED_TRANSFER_COMPLETE
             self._transfer_away(*first, complete, complete)
-        if second:
+        if second and not second[1].has_left:  # by a feature code both are one channel
             self._transfer_away(*second, EndReason.REPLACED, EndReason.REPLACED)
         if first and second and first[0] is not second[0]:
             self._merge(first[0], second[0])
+        elif first:
+            self._see_talks(first[0])
 
     def _transfer_away(self, session: Session, channel: Channel, as_target: EndReason, as_caller: EndReason) -> None:
         """The one who transfers leaves; the call goes on between the others."""
@@ -543,8 +553,7 @@ class Interpreter:
         stays.targets |= goes.targets
         stays.visits |= goes.visits
         stays.answered |= goes.answered
-        for channel in stays.channels.values():
-            self._see_talk(stays, channel)
+        self._see_talks(stays)
 
     # --- The end -----------------------------------------------------------------------------------------------
 
@@ -620,6 +629,10 @@ def _session_id(caller: Channel) -> str:
     """What the dialplan (or an edge before it) calls the session, else Asterisk's own id."""
     named = caller.variables.get("SESSIONID", "")
     return named if _SESSION_ID.fullmatch(named) else caller.linkedid
+
+
+def _is_party(channel: Channel) -> bool:
+    return not is_local(channel.name) and not channel.has_left
 
 
 def _duration_of(message: Message) -> timedelta:

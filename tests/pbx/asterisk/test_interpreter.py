@@ -16,7 +16,9 @@ from cdr.callevents import (
     CallEvent,
     CallStarted,
     FeatureDialled,
+    Party,
     PartyHeld,
+    PartyKind,
     PartyUnheld,
     SessionMerged,
     TargetAdded,
@@ -27,6 +29,7 @@ from cdr.callevents import (
 from cdr.records import Record, record_of
 from cdr.session import fold
 from pbx.asterisk.interpreter import Interpreter
+from pbx.asterisk.names import Trunks
 from tests.asterisk.flows import FLOWS
 from tests.pbx.asterisk.expected import EXPECTED, plain_call
 from tests.pbx.asterisk.fake import recorded
@@ -114,6 +117,137 @@ def test_a_recorded_flow_means_these_events(flow: str) -> None:
 def test_a_recorded_flow_becomes_the_record_a_person_would_write(flow: str) -> None:
     records = records_of(interpreted(recorded(flow)))
     assert [plain_call(asdict(record)) for record in records] == EXPECTED[flow]
+
+
+# --- What no flow shows ---
+
+
+def channel(number: str, uniqueid: str, **more: str) -> Row:
+    """A part of an event: a phone's channel, in a call of 1.1."""
+    prefix = more.pop("prefix", "")
+    names = {"Channel": f"PJSIP/{number}@acme.test-{uniqueid}", "Uniqueid": uniqueid, "Linkedid": "1.1"} | more
+    return {f"{prefix}{name}": value for name, value in names.items()}
+
+
+def said(seconds: float, event: str, **fields: Any) -> Row:
+    message = {"Event": event, "Timestamp": str(1_800_000_000 + seconds), **fields}
+    return {"t": 1_800_000_000 + seconds, "source": "ami", "event": message}
+
+
+CALLER = channel("101", "1.1", CallerIDNum="101", Exten="102", ChannelState="4")
+CALLED = channel("102", "1.2", CallerIDNum="102")
+TO_CALLED = channel("102", "1.2", prefix="Dest")
+TALKING = [
+    said(0, "Newchannel", **CALLER),
+    said(0.1, "Newchannel", **CALLED),
+    said(0.2, "DialBegin", **CALLER, **TO_CALLED, DialString="102@acme.test"),
+    said(2, "DialEnd", **CALLER, **TO_CALLED, DialStatus="ANSWER"),
+    said(2, "BridgeEnter", **CALLED, BridgeUniqueid="b"),
+    said(2, "BridgeEnter", **CALLER, BridgeUniqueid="b"),
+]
+
+
+def test_an_attended_transfer_by_feature_code_has_one_transferor_channel() -> None:
+    third, to_third = channel("103", "1.3"), channel("103", "1.3", prefix="Dest")
+    by = {**channel("102", "1.2", prefix="OrigTransferer"), **channel("102", "1.2", prefix="SecondTransferer")}
+    rows = [
+        *TALKING,
+        said(5, "Newchannel", **third),
+        said(5, "DialBegin", **CALLED, **to_third, DialString="103@acme.test"),
+        said(6, "DialEnd", **CALLED, **to_third, DialStatus="ANSWER"),
+        said(6, "BridgeEnter", **third, BridgeUniqueid="b"),
+        said(7, "AttendedTransfer", Result="Success", **by),
+        said(7, "Hangup", **CALLED, Cause="16"),
+        said(9, "HangupRequest", **CALLER),
+        said(9, "Hangup", **third, Cause="16"),
+        said(9, "Hangup", **CALLER, Cause="16"),
+    ]
+    assert shorthand(interpreted(rows, without_ari()))[3:] == [
+        "S1 added 103 by 102",
+        "S1 answered 103",
+        "S1 ended 102 attended_transfer_complete 0",
+        "S1 ended 103 caller_disconnect 0",
+        "S1 over caller_disconnect 0",
+    ]
+
+
+def test_a_call_that_only_the_dialplan_answers_has_a_target() -> None:
+    rows = [
+        said(0, "Newchannel", **(CALLER | {"Exten": "*98"})),
+        said(1, "Newstate", **(CALLER | {"Exten": "*98", "ChannelState": "6"})),
+        said(9, "HangupRequest", **(CALLER | {"Exten": "*98"})),
+        said(9, "Hangup", **(CALLER | {"Exten": "h"}), Cause="16"),
+    ]
+    assert shorthand(interpreted(rows, without_ari())) == [
+        "S1 started 101 to *98",
+        "S1 added *98",
+        "S1 ringing *98",
+        "S1 answered *98",
+        "S1 ended *98 caller_disconnect 0",
+        "S1 over caller_disconnect 0",
+    ]
+
+
+def test_a_queue_that_nobody_announced_is_a_target() -> None:
+    caller = CALLER | {"Exten": "8000", "ChannelState": "6"}
+    rows = [
+        said(0, "Newchannel", **(CALLER | {"Exten": "8000"})),
+        said(1, "Newstate", **caller),
+        said(1, "QueueCallerJoin", **caller, Queue="support"),
+        said(5, "Hangup", **caller, Cause="16"),
+    ]
+    assert shorthand(interpreted(rows, without_ari())) == [
+        "S1 started 101 to 8000",
+        "S1 added 8000",
+        "S1 ringing 8000",
+        "S1 answered 8000",
+        "S1 ended 8000 callee_disconnect 0",
+        "S1 over callee_disconnect 0",
+    ]
+
+
+def test_a_call_whose_hangups_went_unsaid_is_closed_by_its_linkedid_end() -> None:
+    end = said(9, "CEL", EventName="LINKEDID_END", LinkedID="1.1", UniqueID="1.1")
+    events = interpreted([*TALKING, end], without_ari())
+    assert shorthand(events)[-2:] == ["S1 ended 102 None 0", "S1 over None 0"]
+
+
+def test_a_clock_that_is_set_back_is_followed() -> None:
+    rows = [
+        said(3600, "Newchannel", **CALLER),
+        said(1, "Newchannel", **CALLED),
+        said(2, "DialBegin", **CALLER, **TO_CALLED, DialString="102@acme.test"),
+    ]
+    times = [event.at.timestamp() - 1_800_000_000 for event in interpreted(rows, without_ari())]
+    assert times == [3600, 2]
+
+
+def test_the_portals_name_of_a_trunk_is_used_and_an_odd_session_id_is_not() -> None:
+    caller = {
+        "Channel": "PJSIP/provider-2-1.1", "Uniqueid": "1.1", "Linkedid": "1.1", "CallerIDNum": "<unknown>",
+        "Exten": "101", "ChanVariable": ["SESSIONID=a b", "DID=18800101", "FROM_DOMAIN=sip.example"],
+    }  # fmt: skip
+    rows = [
+        said(0, "Newchannel", **caller),
+        said(0, "Newchannel", **CALLED),
+        said(0, "DialBegin", **caller, **TO_CALLED, DialString="102@acme.test"),
+    ]
+    started = interpreted(rows, without_ari(Trunks({"provider-2": "Second line"})))[0]
+    assert started == CallStarted(
+        id="1.1:started",
+        session_id="1.1",
+        at=datetime.fromtimestamp(1_800_000_000, UTC),
+        caller=Party("anonymous", PartyKind.EXTERNAL, "", "sip.example"),
+        callee=Party("101", PartyKind.EXTENSION),
+        did="18800101",
+        trunk="Second line",
+    )
+
+
+def without_ari(trunks: Trunks | None = None) -> Interpreter:
+    interpreter = Interpreter(trunks)
+    interpreter.lose_ari()
+    return interpreter
 
 
 # --- What an Asterisk may do to us ---

@@ -29,6 +29,7 @@ M = TypeVar("M")
 REPORT_EVERY = 10.0  # seconds
 TICK_EVERY = 0.1
 LAST_WORDS = 5.0  # seconds to hand over what is left when asked to stop
+DATABASE_PATIENCE = 5.0
 CLOCK_TOLERANCE = timedelta(seconds=2)
 HELD_BACK_MAX = 100_000  # events that come while the list of channels does
 
@@ -59,6 +60,8 @@ class Connector:
     async def run(self, stop: asyncio.Event) -> None:
         """Raises SwitchGoneError when there is nothing left to connect to."""
         try:
+            with contextlib.suppress(DatabaseError, InterfaceError, TimeoutError):  # before the first call is told
+                await asyncio.wait_for(self._learn_trunks(), DATABASE_PATIENCE)
             async with asyncio.TaskGroup() as group:
                 works = (self._end_with(stop), self._follow_ami(), self._follow_ari(), self._watch(), self._tick())
                 following = [group.create_task(work) for work in works]
@@ -89,6 +92,9 @@ class Connector:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._database, lambda: portal.with_database(work, *args, **kwargs))
 
+    async def _learn_trunks(self) -> None:
+        self._interpreter.set_trunks(await self._in_database(portal.trunks_of, self._switch.pk))
+
     # --- State -----------------------------------------------------------------------------------------------
 
     def _say(self, state: str, message: str) -> None:
@@ -116,7 +122,7 @@ class Connector:
             with contextlib.suppress(DatabaseError, InterfaceError, OSError):
                 await self._in_database(portal.report, self._switch.pk, self._state[0], self._message())
                 self._look_at(await self._in_database(portal.switch_now, self._switch.pk))
-                self._interpreter.set_trunks(await self._in_database(portal.trunks_of, self._switch.pk))
+                await self._learn_trunks()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._to_report.wait(), REPORT_EVERY)
             await asyncio.sleep(0.2)  # several changes at once are one report

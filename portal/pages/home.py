@@ -35,7 +35,6 @@ def home(request: HttpRequest) -> HttpResponseBase:
         "now": now,
         "figures": figures,
         "before": week_ago,
-        "more": figures.calls - week_ago.calls,
         "chart": chart_of(figures.hours, now),
         "latest": page_of(calls, limit=LATEST).rows,
         "shown": columns.chosen(None) - {"ring_time", "ended_time"},

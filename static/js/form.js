@@ -1,14 +1,10 @@
-// A form that is on its way shows it on its button and cannot be sent twice. [data-submit-on-change] sends a form by itself.
+// A form that is on its way shows it on its button and cannot be sent twice.
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.dataset.busy) return event.preventDefault();
   if (form.method !== "post" || event.defaultPrevented) return;
   form.dataset.busy = "yes";
   event.submitter?.setAttribute("aria-busy", "true");
-});
-
-document.addEventListener("change", (event) => {
-  if (event.target.closest("[data-submit-on-change]")) event.target.form.requestSubmit();
 });
 
 // The back button brings a page back as it was left: busy.

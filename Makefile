@@ -33,6 +33,12 @@ lint: $(VENV)/.dev ## Check style and types
 bench: $(VENV)/.dev ## Measure the way in on this machine
 	@$(BIN) -m benchmarks.intake $(ARGS)
 
+chaos: $(VENV)/.dev ## Kill everything at random while calls flow, and count what arrived
+	@$(BIN) -m tests.run.chaos $(ARGS)
+
+bench-push: $(VENV)/.dev ## Measure how soon a finished call is pushed
+	@$(BIN) -m benchmarks.push $(ARGS)
+
 setup: $(VENV)/.dev ## Make the environment in .venv, and nothing else
 
 lock: .cache/lock/bin/uv ## Pin what requirements*.in ask for, with hashes and without addresses
@@ -72,4 +78,4 @@ $(VENV)/.browser: requirements-browser.lock $(VENV)/.dev
 	@$(PIP) -r requirements-browser.lock
 	@touch $@
 
-.PHONY: help run test test-asterisk test-browser lint bench setup lock machine
+.PHONY: help run test test-asterisk test-browser lint bench bench-push chaos setup lock machine

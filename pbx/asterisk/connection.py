@@ -48,6 +48,7 @@ class Connector:
         self._new_backoff = backoff
         self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="connector-database")
         self._state = ("connecting", "")
+        self._has_ari = False
         self._ari_trouble = ""
         self._said = ""
         self._to_report = asyncio.Event()
@@ -112,8 +113,9 @@ class Connector:
             return message
         lost = f"{self._spool.lost} call events were lost, the database was away too long." if self._spool.lost else ""
         stuck = "The database does not take call events." if self._spool.is_stuck else ""
+        by = " by AMI and ARI." if self._has_ari else " by AMI."
         without_ari = f"{self._ari_trouble} Calls have no SIP Call-ID." if self._ari_trouble else ""
-        return " ".join(each for each in (message, without_ari, stuck, lost) if each)
+        return " ".join(each for each in (message + by, without_ari, stuck, lost) if each)
 
     async def _watch(self) -> None:
         """Reports at least every REPORT_EVERY seconds, and sees when somebody changes the switch's settings."""
@@ -175,7 +177,7 @@ class Connector:
             version = text(await ami.ask("CoreSettings"), "AsteriskVersion")
             await self._reconcile(ami)
             backoff.reset()
-            self._say("connected", f"Connected to Asterisk {version}.")
+            self._say("connected", f"Connected to Asterisk {version}")
             while True:
                 await asyncio.sleep(PING_EVERY)
                 await self._set_clock(ami)
@@ -234,6 +236,7 @@ class Connector:
 
     def _lose_ari(self, trouble: str) -> None:
         self._interpreter.lose_ari()
+        self._has_ari = False
         if trouble != self._ari_trouble:
             self._ari_trouble = trouble
             self._to_report.set()
@@ -249,7 +252,7 @@ class Connector:
                     backoff.reset()
 
     async def _learn_call_ids(self, ari: Ari) -> None:
-        self._interpreter.expects_ari = True
+        self._interpreter.expects_ari = self._has_ari = True
         self._ari_trouble = ""
         self._to_report.set()
         for channel in await ari.channels():

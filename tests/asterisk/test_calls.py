@@ -65,7 +65,8 @@ def browsers(make_user: Callable[..., User]) -> dict[str, Client]:
 async def connected(switch: Switch) -> AsyncIterator[None]:
     stop = asyncio.Event()
     running = asyncio.create_task(Connector(switch).run(stop))
-    rows = Switch.objects.filter(pk=switch.pk, connector_state="connected").exclude(connector_message__contains="ARI")
+    ready = {"connector_state": "connected", "connector_message__endswith": " by AMI and ARI."}
+    rows = Switch.objects.filter(pk=switch.pk, **ready)
     async with asyncio.timeout(20):
         while not await sync_to_async(rows.exists)():
             await asyncio.sleep(0.05)

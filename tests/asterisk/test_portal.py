@@ -95,7 +95,7 @@ def desks(portal: Stack, asterisk: Asterisk) -> Iterator[dict[str, Desk]]:
 
     def is_connected() -> bool:
         state = system.get(f"/api/v1/switches/{switch['id']}")
-        return state["connector_state"] == "connected" and "ARI" not in state["connector_message"]
+        return bool(state["connector_state"] == "connected" and " by AMI and ARI." in state["connector_message"])
 
     eventually(is_connected, seconds=30)
     yield found

@@ -154,8 +154,8 @@ async def test_a_call_becomes_its_record(tenants: None) -> None:
         switch = await switch_of(fake)
         rows = told_now("extension_to_extension")
         async with running(switch):
-            assert await until_state(switch, "connected") == "Connected to Asterisk 22.10.1."
-            await until(lambda: fake.lists_by_ari)
+            said = await until_state(switch, "connected", "ARI")
+            assert said == "Connected to Asterisk 22.10.1 by AMI and ARI."
             await fake.play(rows)
             assert await until(records) == [finished(rows)]
         assert await until_state(switch, "stopped") == "-"
@@ -300,7 +300,9 @@ async def test_without_ari_calls_have_no_call_id_and_it_is_said(tenants: None) -
         rows = told_now("extension_to_extension")
         async with running(switch):
             said = await until_state(switch, "connected", "ARI")
-            assert said.startswith("Connected to Asterisk 22.10.1. ARI at http://127.0.0.1:1/ari does not answer: ")
+            assert said.startswith(
+                "Connected to Asterisk 22.10.1 by AMI. ARI at http://127.0.0.1:1/ari does not answer: "
+            )
             assert said.endswith(" Calls have no SIP Call-ID.")
             await fake.play(rows)
             assert await until(records) == [finished(rows, call_id="")]
@@ -446,7 +448,11 @@ async def test_events_wait_in_order_while_the_database_is_away(tenants: None, mo
             assert await until(records) == [finished(rows)]
             assert taken == ["started", "added", "ringing", "answered", "ended", "ended"]
             rows_of_switch = Switch.objects.filter(pk=switch.pk)
-            await until(lambda: rows_of_switch.filter(connector_message="Connected to Asterisk 22.10.1.").exists())
+            await until(
+                lambda: rows_of_switch.filter(
+                    connector_message="Connected to Asterisk 22.10.1 by AMI and ARI."
+                ).exists()
+            )
 
 
 # --- manage.py connect ---

@@ -350,7 +350,7 @@ def write(event: CallEvent) -> dict[str, Any]:
     document: dict[str, Any] = {"type": TYPES[type(event)]}
     for name in event.__dataclass_fields__:
         value = _written(getattr(event, name))
-        if value not in (None, "", False):
+        if not (value is None or value is False or value == ""):
             document[name] = value
     return document
 

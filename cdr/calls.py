@@ -245,11 +245,18 @@ def events_of(session_ids: Iterable[str]) -> dict[str, list[CallEvent]]:
     return found
 
 
-def session_now(session_id: str) -> Session | None:
-    """A session in progress (or ended within KEEP_ENDED) with all its legs."""
-    merged = LiveSession.objects.filter(merged_into=session_id).values_list("session_id", flat=True)
-    events = events_of([session_id, *merged])
-    return fold((event for each in events.values() for event in each), session_id)
+def sessions_now(session_ids: Sequence[str]) -> list[Session]:
+    """Sessions in progress (or ended within KEEP_ENDED) with all their legs, in the order of their ids given."""
+    merged: dict[str, list[str]] = defaultdict(list)
+    absorbed = LiveSession.objects.filter(merged_into__in=session_ids).values_list("merged_into", "session_id")
+    for into, session_id in absorbed:
+        merged[into].append(session_id)
+    events = events_of([*session_ids, *(each for group in merged.values() for each in group)])
+    folded = (
+        fold((event for each in (session_id, *merged[session_id]) for event in events.get(each, ())), session_id)
+        for session_id in session_ids
+    )
+    return [session for session in folded if session is not None]
 
 
 def sessions_in_progress() -> QuerySet[LiveSession]:

@@ -131,6 +131,10 @@ class CompanyForm(forms.Form):
         label="Enable extension video recording", required=False,
         help_text="Records every video call of all extensions as MP4.",
     )  # fmt: skip
+    event_log_days = forms.IntegerField(
+        label="Keep events for", widget=forms.NumberInput(attrs={"min": 1, "max": 365}),
+        help_text="1 to 365 days. So long an event can be sent or read again, and the delivery log reaches back.",
+    )  # fmt: skip
 
 
 _SCOPES = {

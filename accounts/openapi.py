@@ -66,6 +66,7 @@ class CompanyShape(serializers.Serializer[Any]):
     currency = serializers.CharField(required=False)
     enable_extension_audio_recording = serializers.BooleanField(required=False)
     enable_extension_video_recording = serializers.BooleanField(required=False)
+    event_log_days = serializers.IntegerField(required=False, min_value=1, max_value=365)
     version = serializers.IntegerField(required=False)
 
 

@@ -13,9 +13,9 @@ from django.utils import timezone
 
 from events import wake
 from events.models import Event, EventCounter
+from tenants.models import Tenant
 from tenants.schemas import current_schema
 
-KEPT_FOR = timedelta(days=30)
 _COLUMNS = ("id", "type", "session_id", "sequence", "time", "written_at", "body", "body_v22")
 _row = attrgetter(*_COLUMNS)
 
@@ -151,6 +151,11 @@ def events_after(since: int, *, types: Sequence[str] = ()) -> QuerySet[Event]:
 
 
 # --- Forgetting -------------------------------------------------------------------------------------------------
+
+
+def kept_for() -> timedelta:
+    """How long the tenant of this schema wants its events kept."""
+    return timedelta(days=Tenant.objects.values_list("event_log_days", flat=True).get(schema_name=current_schema()))
 
 
 def prune(*, before: datetime, batch: int = 1000) -> int:

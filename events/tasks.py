@@ -76,7 +76,7 @@ def prune() -> None:
 
 @tenant_task()
 def prune_tenant() -> None:
-    before = timezone.now() - log.KEPT_FOR
+    before = timezone.now() - log.kept_for()
     for _ in range(PRUNE_ROUNDS):
         if not log.prune(before=before):
             break

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from tenants.addresses import domain_of
 from tenants.changes import Actor, announce
 from tenants.models import Domain, Tenant
-from tenants.values import Cleaner, clean_fields, currency, flag, host_label, text, time_zone
+from tenants.values import Cleaner, clean_fields, currency, flag, host_label, text, time_zone, whole
 from tenants.versions import save_changes
 
 COMPANY_FIELDS: Mapping[str, Cleaner] = {
@@ -17,6 +17,7 @@ COMPANY_FIELDS: Mapping[str, Cleaner] = {
     "currency": currency,
     "enable_extension_audio_recording": flag,
     "enable_extension_video_recording": flag,
+    "event_log_days": whole(1, 365),
 }
 TENANT_FIELDS: Mapping[str, Cleaner] = {**COMPANY_FIELDS, "name": text(200), "host": host_label}
 

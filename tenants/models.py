@@ -33,6 +33,7 @@ class Tenant(TenantMixin):  # type: ignore[misc]
     enable_extension_audio_recording = models.BooleanField(default=False)
     enable_extension_video_recording = models.BooleanField(default=False)
     event_types = models.JSONField(default=list)  # what its event log keeps beside finished and corrected calls
+    event_log_days = models.PositiveSmallIntegerField(default=30)  # how long its event log keeps an event
     simulated = models.BooleanField(default=False)  # a demo tenant, marked as such wherever it shows
     version = models.PositiveIntegerField(default=1)  # optimistic locking of its settings page
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -47,6 +48,7 @@ class Tenant(TenantMixin):  # type: ignore[misc]
                 condition=Q(host__regex=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$") | Q(schema_name="public"),
                 name="tenant_host_is_a_label",
             ),
+            models.CheckConstraint(condition=Q(event_log_days__range=(1, 365)), name="tenant_event_log_days_to_a_year"),
         ]
 
     def __str__(self) -> str:

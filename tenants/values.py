@@ -67,6 +67,15 @@ def flag(value: Any) -> bool:
     return value
 
 
+def whole(low: int, high: int) -> Cleaner:
+    def clean(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValidationError(f"This must be a whole number from {low} to {high}.")
+        return value
+
+    return clean
+
+
 def choice(*allowed: str) -> Cleaner:
     def clean(value: Any) -> str:
         if not isinstance(value, str) or value not in allowed:

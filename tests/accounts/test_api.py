@@ -301,23 +301,24 @@ def _company(acme: Tenant, **more: Any) -> dict[str, Any]:
     row = {
         "id": str(acme.pk), "name": "Acme Inc.", "host": "acme", "sip_domain": "acme.test",
         "sip_domains": ["acme.test"], "time_zone": "UTC", "currency": "EUR",
-        "enable_extension_audio_recording": False, "enable_extension_video_recording": False, "version": 1,
+        "enable_extension_audio_recording": False, "enable_extension_video_recording": False, "event_log_days": 30,
+        "version": 1,
     }  # fmt: skip
     return {**row, **more}
 
 
 def test_company_is_read_and_changed(acme: Tenant, program: Client) -> None:
     assert program.get("/api/v1/company").json() == _company(acme)
-    change = {"enable_extension_audio_recording": True, "time_zone": "Europe/Berlin", "version": 1}
+    change = {"event_log_days": 365, "time_zone": "Europe/Berlin", "version": 1}
     changed = program.patch("/api/v1/company", change, JSON)
-    assert changed.json() == _company(acme, enable_extension_audio_recording=True, time_zone="Europe/Berlin", version=2)
+    assert changed.json() == _company(acme, event_log_days=365, time_zone="Europe/Berlin", version=2)
     late = program.patch("/api/v1/company", change, JSON)
     assert (late.status_code, late.json()["error"]["code"]) == (409, "changed_meanwhile")
     entry = AuditEntry.objects.get(action="company.changed")
     assert (entry.subject_id, entry.before, entry.after) == (
         str(acme.pk),
-        {"enable_extension_audio_recording": False, "time_zone": "UTC"},
-        {"enable_extension_audio_recording": True, "time_zone": "Europe/Berlin"},
+        {"event_log_days": 30, "time_zone": "UTC"},
+        {"event_log_days": 365, "time_zone": "Europe/Berlin"},
     )
 
 
@@ -327,6 +328,7 @@ def test_company_is_read_and_changed(acme: Tenant, program: Client) -> None:
         ("name", "Mine"), ("host", "mine"), ("id", "1"), ("state", "active"), ("simulated", True),
         ("time_zone", "Berlin"), ("time_zone", None), ("currency", "XYZ"), ("currency", 978),
         ("enable_extension_audio_recording", "on"), ("enable_extension_video_recording", None),
+        ("event_log_days", 0), ("event_log_days", 366), ("event_log_days", "30"), ("event_log_days", True),
     ],
 )  # fmt: skip
 def test_company_refuses(acme: Tenant, program: Client, field: str, value: object) -> None:

@@ -13,7 +13,7 @@ from accounts.models import ApiToken, AuditEntry, Extension, User
 from accounts.roles import Role
 from tenants.models import SipDomain, Tenant
 
-OPTIONS = {"version": "1", "time_zone": "UTC", "currency": "EUR"}
+OPTIONS = {"version": "1", "time_zone": "UTC", "currency": "EUR", "event_log_days": "30"}
 
 
 def _secret(page: str, prefix: str = "") -> list[str]:
@@ -167,10 +167,10 @@ def test_company_switches_are_saved_and_say_who(acme: Tenant, browser: Client) -
     assert "Enable extension audio recording" in page
     assert "Enable extension video recording" in page
     assert "Never changed" in page
-    saved = browser.post("/company/general", {**OPTIONS, "enable_extension_audio_recording": "on", "currency": "CHF"})
+    saved = browser.post("/company/general", {**OPTIONS, "enable_extension_audio_recording": "on", "event_log_days": "90"})
     assert saved.status_code == 302
     acme.refresh_from_db()
-    assert (acme.enable_extension_audio_recording, acme.currency, acme.version) == (True, "CHF", 2)
+    assert (acme.enable_extension_audio_recording, acme.event_log_days, acme.version) == (True, 90, 2)
     assert "by admin" in browser.get("/company/general").content.decode()
 
 
@@ -182,7 +182,7 @@ def test_company_changed_meanwhile_is_told(acme: Tenant, browser: Client) -> Non
     assert (acme.currency, acme.enable_extension_audio_recording) == ("EUR", True)
 
 
-@pytest.mark.parametrize("wrong", [{"version": ""}, {"version": "x"}, {"time_zone": "Mars"}, {"currency": "ZZZ"}])
+@pytest.mark.parametrize("wrong", [{"version": ""}, {"time_zone": "Mars"}, {"currency": "ZZZ"}, {"event_log_days": "0"}])
 def test_company_refuses(acme: Tenant, browser: Client, wrong: dict[str, str]) -> None:
     assert browser.post("/company/general", {**OPTIONS, **wrong}).status_code == 200
     acme.refresh_from_db()

@@ -102,7 +102,7 @@ def test_pruning_takes_a_prefix_with_its_deliveries_in_batches(make_endpoint: Ca
     write(*"abcde")
     old = timezone.now() - timedelta(days=31)
     Event.objects.filter(id__lte=3).update(written_at=old)
-    before = timezone.now() - log.KEPT_FOR
+    before = timezone.now() - log.kept_for()
     assert [prune(before=before, batch=2) for _ in range(3)] == [2, 1, 0]
     assert list(Event.objects.values_list("id", flat=True)) == [4, 5]
     assert sorted(Delivery.objects.values_list("event_id", flat=True)) == [4, 5]

@@ -8,10 +8,10 @@ from django.utils import timezone
 
 from events import tasks
 from events.endpoints import delete_endpoint
-from events.log import KEPT_FOR
 from events.models import Delivery, Endpoint, Event
 from portal.celery import app
 from tenants.changes import SYSTEM
+from tenants.company import change_company
 from tenants.models import Tenant
 from tests.events.conftest import write
 
@@ -21,10 +21,16 @@ def test_timetable_names_tasks_that_exist() -> None:
     assert {entry["task"] for entry in tasks.BEAT.values()} <= set(app.tasks)
 
 
-def test_old_events_and_deleted_endpoints_are_pruned(make_endpoint: Callable[..., Endpoint]) -> None:
+@pytest.mark.parametrize("days", [30, 1, 365])
+def test_old_events_and_deleted_endpoints_are_pruned(
+    acme: Tenant, make_endpoint: Callable[..., Endpoint], days: int
+) -> None:
+    change_company(SYSTEM, acme, {"event_log_days": days})
     gone, kept = make_endpoint(), make_endpoint()
     write("old", "young")
-    Event.objects.filter(id=1).update(written_at=timezone.now() - KEPT_FOR - timedelta(minutes=1))
+    kept_until = timezone.now() - timedelta(days=days)
+    Event.objects.filter(id=1).update(written_at=kept_until - timedelta(minutes=1))
+    Event.objects.filter(id=2).update(written_at=kept_until + timedelta(minutes=1))
     delete_endpoint(gone, actor=SYSTEM)
     tasks.prune_tenant("acme")
     assert list(Event.objects.values_list("id", flat=True)) == [2]

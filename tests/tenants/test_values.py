@@ -24,6 +24,7 @@ from tenants import values
         (values.currency, "chf", "CHF"),
         (values.did, "+49 (30) 1-2/3.4", "49301234"),
         (values.flag, False, False),
+        (values.whole(1, 365), 365, 365),
     ],
 )
 def test_kept(clean: values.Cleaner, given: object, kept: object) -> None:
@@ -38,6 +39,7 @@ WRONG: list[tuple[values.Cleaner, list[Any]]] = [
     (values.currency, ["", "EU", "EURO", "€", "XXX", None]),
     (values.did, ["", "+", "abc", "٣٤", "1" * 33, "12#", None, 49]),
     (values.flag, [0, 1, "true", None]),
+    (values.whole(1, 365), [0, 366, -1, 1.0, "1", True, None]),
 ]
 
 

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -105,7 +106,7 @@ class Socket:
         if not present.add(self):
             await self._say_close(Closed(CloseCode.TOO_MANY_CONNECTIONS, "too many connections of this tenant"))
             return
-        parts = (self._read(), self._write(), self._expect_auth())
+        parts = (self._read, self._write, self._expect_auth)
         tasks = [asyncio.create_task(self._guard(part)) for part in parts]
         try:
             closed = await self._end
@@ -118,10 +119,13 @@ class Socket:
         if closed is not None:
             await self._say_close(closed)
 
-    async def _guard(self, part: Coroutine[Any, Any, None]) -> None:
-        """Whatever ends one part ends the connection, with a code that says why; the process goes on."""
+    async def _guard(self, part: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Whatever ends one part ends the connection, with a code that says why; the process goes on.
+
+        The part begins here: a task that is cancelled before its first step leaves no coroutine that nobody awaits.
+        """
         try:
-            await part
+            await part()
         except Closed as closed:
             self.close(closed.code, closed.reason)
         except DatabaseError as error:
@@ -260,7 +264,7 @@ class Socket:
             return
         following = Following(str(tenant.pk), followed, queued=start, sent=start)
         subscription.by_tenant[following.tenant_id] = following
-        following.pump = asyncio.create_task(self._guard(self._pump(subscription.wanted, following)))
+        following.pump = asyncio.create_task(self._guard(partial(self._pump, subscription.wanted, following)))
 
     async def _pump(self, wanted: Subscribe, following: Following) -> None:
         cursor = following.queued

@@ -319,6 +319,15 @@ async def test_unsubscribe_ends_the_stream_and_tells_the_cursor(admin: User) -> 
         assert orjson.loads(await client.hear())["event_id"] == "2"
 
 
+async def test_unsubscribe_right_behind_subscribe_leaves_nothing_unawaited(admin: User) -> None:
+    async with peer() as client:
+        await client.ask(ADMIN)
+        for command in (SUBSCRIBE, SUBSCRIBE.replace('"subscribe"', '"unsubscribe"')) * 3:
+            await client.say(command)
+        replies = [orjson.loads(reply) for reply in await client.hear_many(6)]
+    assert [(reply["command"], reply["status"]) for reply in replies] == [("subscribe", 0), ("unsubscribe", 0)] * 3
+
+
 async def test_a_second_subscribe_replaces_the_first(admin: User) -> None:
     async with peer() as client:
         await client.ask(ADMIN)

@@ -16,9 +16,11 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from accounts.access import Person, person_of
+from accounts.limiting import count_call
 from accounts.models import ApiToken, User
 from accounts.roles import Permission
 from tenants.crypto import token_hash
+from tenants.schemas import current_schema
 
 _TOUCH_EVERY = timedelta(minutes=1)
 
@@ -48,6 +50,7 @@ class TokenAuthentication(BaseAuthentication):
         token = ApiToken.objects.select_related("user").filter(token_hash=token_hash(secret.strip())).first()
         if token is None or not token.is_live or not token.user.is_active:
             raise exceptions.AuthenticationFailed("This API token is unknown, expired or revoked.")
+        _count(request, token)
         now = timezone.now()
         if token.last_used_at is None or now - token.last_used_at > _TOUCH_EVERY:
             ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
@@ -55,6 +58,18 @@ class TokenAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="Voxledger"'
+
+
+def _count(request: Request, token: ApiToken) -> None:
+    """The answer's headers are `CallsLeftMiddleware`'s matter, so that every door has them."""
+    left = count_call(current_schema(), token.token_hash)
+    request._request.calls_left = left  # type: ignore[attr-defined]
+    if left is not None and left.is_over:
+        raise ApiError(
+            "rate_limited",
+            f"This token may make {left.limit} calls a minute. Try again in {left.reset_seconds} s.",
+            status_code=429,
+        )
 
 
 class BrowserAuthentication(SessionAuthentication):

@@ -1,4 +1,4 @@
-"""Who is signed in, from the session of this host's schema."""
+"""Who is signed in, from the session of this host's schema, and what a token may still do."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
+from accounts.limiting import CallsLeft
 from accounts.managing import ActingAdministrator, acting_in
 from accounts.models import User
 
@@ -20,6 +21,21 @@ class AuthenticationMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.user = SimpleLazyObject(lambda: _user_of(request))  # type: ignore[assignment]
         return self.get_response(request)
+
+
+class CallsLeftMiddleware:
+    """Every answer to a token says how many calls it has left; one place for all doors and their errors."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        left: CallsLeft | None = getattr(request, "calls_left", None)
+        if left is not None:
+            for name, value in left.headers().items():
+                response.headers[name] = value
+        return response
 
 
 def _user_of(request: HttpRequest) -> User | ActingAdministrator | AnonymousUser:

@@ -140,6 +140,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "accounts.middleware.AuthenticationMiddleware",
+    "accounts.middleware.CallsLeftMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "portal.middleware.TimeZoneMiddleware",
@@ -313,6 +314,7 @@ CONTENT_SECURITY_POLICY = {
 WEBHOOK_ALLOWED_NETWORKS = _networks("WEBHOOK_ALLOWED_NETWORKS")
 
 # --- REST --------------------------------------------------------------------------------------------------
+REST_CALLS_PER_MINUTE = _number("REST_CALLS_PER_MINUTE", 5000, low=1)  # of one API token
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "accounts.callers.TokenAuthentication",

@@ -5,23 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.browser.portal import CHROMIUM, CHROMIUM_FLAGS, Portal, running
+from tests.browser.portal import Portal, running
 from tests.browser.words import PASSWORD
 
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is missing: pip install -r requirements-browser.lock"
-    )
-    if CHROMIUM is None:
-        pytest.skip("Chromium is missing: install the chromium package of your system")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import chromium as chromium
 from tests.examples.portal import TOKEN, Peer, Portal, event, portal
 
 pytestmark = pytest.mark.browser

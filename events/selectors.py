@@ -2,15 +2,16 @@
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Count, Min, OuterRef, Q, QuerySet, Subquery
 
 from events.models import Attempt, Delivery, Endpoint
 
-HEALTH_DELIVERIES = 1000
-WAITING_SHOWN = 10_000
-LATENCIES = 200
+HEALTH_OF = timedelta(hours=24)
+HEALTH_DELIVERIES = 20_000
+PENDING_SHOWN = 10_000
+LATENCIES = 1000
 
 
 def deliveries_log(
@@ -36,32 +37,43 @@ def deliveries_log(
 
 @dataclass(frozen=True)
 class Health:
-    """What became of an endpoint's newest deliveries, and what waits. Counts stop at their limit."""
+    """What became of an endpoint's deliveries of the last day, and what waits. Counts stop at their limit."""
 
     delivered: int
     gave_up: int
-    waiting: int
-    waiting_is_more: bool
-    oldest_waiting: datetime | None
+    is_more: bool
+    pending: int
+    failing: int  # of those pending: tried in vain, waiting for another try
+    pending_is_more: bool
+    oldest_pending: datetime | None
     p95_latency_ms: int | None
 
 
-def health_of(endpoint: Endpoint) -> Health:
-    newest = Delivery.objects.filter(endpoint=endpoint, event__isnull=False).order_by("-id")
-    states = list(newest.values_list("id", "state")[:HEALTH_DELIVERIES])
-    pending = Delivery.objects.filter(endpoint=endpoint, state=Delivery.State.PENDING)
-    waiting = pending.order_by()[: WAITING_SHOWN + 1].count()
-    timed = [pk for pk, state in states if state == Delivery.State.DELIVERED][:LATENCIES]
-    took = sorted(
-        ms for ms in Attempt.objects.filter(delivery__in=timed, status__range=(200, 299)).values_list(
-            "latency_ms", flat=True
-        ) if ms is not None
+def health_of(endpoint: Endpoint, now: datetime) -> Health:
+    """Bounded, since pages ask for it again and again: it looks at no more rows than the limits above say."""
+    since = now - HEALTH_OF
+    of_endpoint = Delivery.objects.filter(endpoint=endpoint, event__isnull=False)
+    newest = of_endpoint.order_by("-id")
+    recent = Q(created_at__gte=since)
+    ended = newest[:HEALTH_DELIVERIES].aggregate(
+        all=Count("pk", filter=recent),
+        delivered=Count("pk", filter=recent & Q(state=Delivery.State.DELIVERED)),
+        gave_up=Count("pk", filter=recent & Q(state__in=[Delivery.State.EXHAUSTED, Delivery.State.STOPPED])),
+    )
+    waiting = of_endpoint.filter(state=Delivery.State.PENDING).order_by()[: PENDING_SHOWN + 1].aggregate(
+        all=Count("pk"), failing=Count("pk", filter=Q(step__gt=0)), oldest=Min("created_at")
     )  # fmt: skip
+    acknowledged = Attempt.objects.filter(
+        delivery__in=newest.values("pk")[:LATENCIES], at__gte=since, status__range=(200, 299)
+    )
+    took = sorted(ms for ms in acknowledged.values_list("latency_ms", flat=True) if ms is not None)
     return Health(
-        delivered=sum(state == Delivery.State.DELIVERED for _, state in states),
-        gave_up=sum(state in {Delivery.State.EXHAUSTED, Delivery.State.STOPPED} for _, state in states),
-        waiting=min(waiting, WAITING_SHOWN),
-        waiting_is_more=waiting > WAITING_SHOWN,
-        oldest_waiting=pending.order_by("next_attempt_at", "id").values_list("created_at", flat=True).first(),
+        delivered=ended["delivered"],
+        gave_up=ended["gave_up"],
+        is_more=ended["all"] == HEALTH_DELIVERIES,
+        pending=min(waiting["all"], PENDING_SHOWN),
+        failing=min(waiting["failing"], PENDING_SHOWN),
+        pending_is_more=waiting["all"] > PENDING_SHOWN,
+        oldest_pending=waiting["oldest"],
         p95_latency_ms=took[math.ceil(len(took) * 0.95) - 1] if took else None,
     )

@@ -11,6 +11,7 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import actor_of, requires
@@ -95,6 +96,13 @@ def endpoint(request: HttpRequest, endpoint_id: int) -> HttpResponse:
         return _endpoint_page(request, found, form)
     messages.success(request, "Saved." if saved.enabled else "Saved. Nothing is sent while this is off.")
     return redirect("event-url-endpoint", found.pk)
+
+
+@requires(Permission.EVENT_URL)
+@require_safe
+def endpoint_health(request: HttpRequest, endpoint_id: int) -> HttpResponse:
+    found = _endpoint(endpoint_id)
+    return render(request, "events/_health.html", {"endpoint": found, "health": health_of(found, timezone.now())})
 
 
 @requires(Permission.EVENT_URL)
@@ -190,7 +198,7 @@ def _endpoint_page(request: HttpRequest, found: Endpoint, form: EndpointForm | N
         "endpoint": found,
         "tabs": _tabs(),
         "secrets": take_secrets(request),
-        "health": health_of(found),
+        "health": health_of(found, timezone.now()),
         "log": _log_page(request, log, address),
         "states": [(label, address(state=value), value == state) for value, label in STATES],
         "state": state,

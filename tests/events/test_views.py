@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import AuditEntry, User
 from accounts.roles import Role
 from events.deliveries import lease_due, settle
-from events.models import Delivery, Endpoint
+from events.models import Attempt, Delivery, Endpoint
 from tenants.models import Tenant
 from tenants.schemas import in_schema
 from tests.events.conftest import write
@@ -114,6 +116,32 @@ def test_test_call_shows_its_outcome(browser: Client, make_endpoint: Make) -> No
     assert list(AuditEntry.objects.filter(action="endpoint.tested").values_list("actor", flat=True)) == ["admin"] * 2
 
 
+def test_health_tells_what_became_and_what_waits(browser: Client, make_endpoint: Make) -> None:
+    endpoint = make_endpoint()
+    write(*"abcd")
+    leased = lease_due(endpoint, most=3, now=NOW)
+    settle(endpoint.pk, [answered(leased[0], 200), answered(leased[1], 500), answered(leased[2], 410)], now=NOW)
+    Attempt.objects.update(at=timezone.now())
+    whole = text_of(browser.get(f"{PAGE}/{endpoint.pk}"))
+    shown = text_of(browser.get(f"{PAGE}/{endpoint.pk}/health"))
+    assert shown.strip() in whole
+    assert re.findall(r'figure">([^<]+?) ?<', shown) == ["1", "2", "1", "12"]
+    assert "1 gave up or stopped" in shown
+    assert f'hx-get="{PAGE}/{endpoint.pk}/health" hx-trigger="every 10s"' in shown
+    Delivery.objects.update(created_at=timezone.now() - timedelta(hours=25))
+    Attempt.objects.update(at=timezone.now() - timedelta(hours=25))
+    later = text_of(browser.get(f"{PAGE}/{endpoint.pk}/health"))
+    assert re.findall(r'figure">([^<]+?) ?<', later) == ["0", "2", "1", "–"]
+
+
+def test_page_links_the_contracts(browser: Client, make_endpoint: Make) -> None:
+    endpoint = make_endpoint()
+    page = text_of(browser.get(f"{PAGE}/{endpoint.pk}"))
+    linked = re.findall(r'<a href="(/api/[^"]+)">', page)
+    assert linked == ["/api/events/schemas/", "/api/asyncapi.json", "/api/schema/"]
+    assert [browser.get(address).status_code for address in linked] == [200, 200, 200]
+
+
 def test_rotation_and_removal(browser: Client, make_endpoint: Make) -> None:
     endpoint = make_endpoint()
     page = browser.post(f"{PAGE}/{endpoint.pk}/rotate", follow=True)
@@ -177,7 +205,8 @@ def test_pages_need_no_inline_script_or_style(browser: Client, make_endpoint: Ma
 
 DOORS = [
     ("get", ""), ("get", "/new"), ("post", "/new"), ("get", "/{endpoint}"), ("post", "/{endpoint}"),
-    ("post", "/{endpoint}/delete"), ("post", "/{endpoint}/rotate"), ("post", "/{endpoint}/test"),
+    ("get", "/{endpoint}/health"), ("post", "/{endpoint}/delete"), ("post", "/{endpoint}/rotate"),
+    ("post", "/{endpoint}/test"),
     ("get", "/deliveries/{delivery}"), ("post", "/deliveries/{delivery}/again"),
 ]  # fmt: skip
 

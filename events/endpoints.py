@@ -7,10 +7,11 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import F, QuerySet
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from events import signing, wake
-from events.models import Endpoint, Profile
+from events.models import Endpoint, Event, Profile
 from events.outgoing import Credentials, RefusedUrlError, check_destination
 from events.types import DEFAULT, unknown_types
 from tenants.changes import SYSTEM, Actor, announce
@@ -61,7 +62,7 @@ def create_endpoint(settings: Settings, *, actor: Actor) -> tuple[Endpoint, str]
         raise EndpointError("url", "too_many_endpoints", f"A tenant has at most {ENDPOINTS_MAX} endpoints.")
     secret = signing.new_secret()
     with transaction.atomic():
-        endpoint = Endpoint(secret=encrypt(secret))
+        endpoint = Endpoint(secret=encrypt(secret), missed_since=None if settings.enabled else timezone.now())
         _apply(endpoint, settings)
         endpoint.save()
         announce(actor, "endpoint.created", subject=endpoint.url, subject_id=endpoint.pk, after=_told(endpoint))
@@ -76,10 +77,9 @@ def change_endpoint(endpoint: Endpoint, settings: Settings, *, actor: Actor, ver
         if locked is None or (version is not None and locked.version != version):
             raise StaleError
         before = _told(locked)
-        if settings.enabled and not locked.enabled:
-            locked.disabled_reason = ""
-            locked.failing_since = None
+        was_enabled = locked.enabled
         _apply(locked, settings)
+        _switch(locked, was_enabled=was_enabled)
         locked.version += 1
         locked.save()
         after = _told(locked)
@@ -95,6 +95,19 @@ def change_endpoint(endpoint: Endpoint, settings: Settings, *, actor: Actor, ver
             schema = current_schema()
             transaction.on_commit(lambda: wake.readers(schema, deliveries=True))
     return locked
+
+
+def _switch(endpoint: Endpoint, *, was_enabled: bool) -> None:
+    """What it missed stays on offer over several times of being off, and is forgotten when there is nothing."""
+    if was_enabled and not endpoint.enabled:
+        endpoint.missed_since = endpoint.missed_since or timezone.now()
+    elif endpoint.enabled and not was_enabled:
+        endpoint.disabled_reason = ""
+        endpoint.disabling_untold = False
+        endpoint.failing_since = None
+        passed_by = Event.objects.filter(type__in=endpoint.event_types)
+        if endpoint.missed_since and not passed_by.filter(written_at__gte=endpoint.missed_since).exists():
+            endpoint.missed_since = None
 
 
 def delete_endpoint(endpoint: Endpoint, *, actor: Actor) -> None:
@@ -123,7 +136,8 @@ def disable_endpoint(endpoint_id: int, reason: str) -> None:
     """The portal's own decision: the configuration and what waits are kept, and the page says why."""
     with transaction.atomic():
         disabled = live_endpoints().filter(pk=endpoint_id, enabled=True).update(
-            enabled=False, disabled_reason=reason[:300], version=F("version") + 1
+            enabled=False, disabled_reason=reason[:300], disabling_untold=True, version=F("version") + 1,
+            missed_since=Coalesce("missed_since", Now()),
         )  # fmt: skip
         if disabled:
             url = Endpoint.objects.values_list("url", flat=True).get(pk=endpoint_id)

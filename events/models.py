@@ -1,5 +1,6 @@
 """Each tenant's event log, and the webhook endpoints and deliveries that hang on it."""
 
+import orjson
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -68,7 +69,11 @@ class Endpoint(models.Model):
     profile = models.CharField(max_length=3, choices=Profile.choices, default=Profile.V16)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     disabled_reason = models.CharField(max_length=300, blank=True, default="")
+    disabling_untold = models.BooleanField(default=False)  # the portal disabled it, and no administrator knows yet
     failing_since = models.DateTimeField(null=True, blank=True)
+    failure_told_at = models.DateTimeField(null=True, blank=True)  # to administrators; before failing_since: of old
+    # Since when events passed it by: from its switching off until they are sent, or there are none.
+    missed_since = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)  # its deliveries are pruned in batches afterwards
     version = models.IntegerField(default=1)
 
@@ -135,6 +140,11 @@ class Delivery(models.Model):
     def is_test(self) -> bool:
         return self.event_id is None
 
+    @property
+    def event_type(self) -> str:
+        """Of the event, else of the example that a test sent."""
+        return str(orjson.loads(self.test_body)["event_type"]) if self.event is None else self.event.type
+
 
 class Attempt(models.Model):
     """One try of a delivery and what came of it, in words."""
@@ -153,3 +163,48 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.status or self.reason}"
+
+
+class Redelivery(models.Model):
+    """Many deliveries sent again, or events sent that an endpoint missed: in the order of the log, so many a second.
+
+    `last_event` is how far it has come, `released_until` when the last one released is due.
+    """
+
+    class What(models.TextChoices):
+        UNACKNOWLEDGED = "unacknowledged", "What was never acknowledged"
+        SENT = "sent", "Whatever was sent"
+        MISSED = "missed", "What it missed: no delivery was ever written down for it"
+
+    class State(models.TextChoices):
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        STOPPED = "stopped", "Stopped"
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.CASCADE, related_name="redeliveries")
+    what = models.CharField(max_length=14, choices=What.choices)
+    from_event = models.BigIntegerField()
+    to_event = models.BigIntegerField()
+    delivery_state = models.CharField(max_length=9, choices=Delivery.State.choices, blank=True, default="")
+    event_type = models.CharField(max_length=40, blank=True, default="")
+    session_id = models.CharField(max_length=128, blank=True, default="")
+    rate = models.PositiveSmallIntegerField()  # a second
+    total = models.IntegerField()  # as counted when it began
+    done = models.IntegerField(default=0)
+    last_event = models.BigIntegerField()
+    released_until = models.DateTimeField(default=timezone.now)
+    state = models.CharField(max_length=7, choices=State.choices, default=State.RUNNING)
+    created_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "redeliveries"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["endpoint"], condition=Q(state="running"), name="redelivery_one_running_per_endpoint"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.what} to {self.endpoint_id}"

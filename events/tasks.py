@@ -11,10 +11,10 @@ from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.utils import timezone
 
-from events import courier, deliveries, log
+from events import courier, deliveries, log, notices
 from events.wake import courier_channel
 from tenants.models import Tenant
-from tenants.schemas import in_schema
+from tenants.schemas import current_schema, in_schema
 from tenants.tasks import tenant_task
 
 COURIERS = 1  # at work at the same time, counted by their listening; more is harmless
@@ -24,6 +24,7 @@ PRUNE_ROUNDS = 200  # batches of one tenant in one run; the next run goes on
 BEAT: dict[str, dict[str, Any]] = {
     # Whatever wake was lost: a courier comes within two seconds and finds what is due.
     "events-deliver": {"task": "events.tasks.deliver", "schedule": 2.0, "options": {"expires": 2}},
+    "events-tell-failing": {"task": "events.tasks.tell_failing", "schedule": 300.0, "options": {"expires": 300}},
     "events-prune": {"task": "events.tasks.prune", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 
@@ -63,6 +64,28 @@ def _stop_couriers(sender: str, **_: Any) -> None:
             client.publish(courier_channel(), courier.STOP + str(sender).encode())
     except (redis.RedisError, OSError) as error:
         _log.warning("couriers not told to stop", error=type(error).__name__)
+
+
+@shared_task
+def tell_failing() -> None:
+    """Administrators hear of endpoints that fail; a tenant's mails go in a task of its own."""
+    now = timezone.now()
+    for schema in _active_schemas():
+        with in_schema(schema):
+            untold = notices.is_something_untold(now)
+        if untold:
+            tell_failing_of.delay(schema)
+
+
+@tenant_task()
+def tell_failing_of() -> None:
+    notices.tell_administrators(Tenant.objects.get(schema_name=current_schema()), timezone.now())
+
+
+def _active_schemas() -> list[str]:
+    with in_schema("public"):
+        active = Tenant.objects.filter(state=Tenant.State.ACTIVE).exclude(schema_name="public")
+        return list(active.values_list("schema_name", flat=True))
 
 
 @shared_task

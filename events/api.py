@@ -4,7 +4,8 @@ from typing import Any, ClassVar, NoReturn
 
 import orjson
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -24,7 +25,7 @@ from accounts.rest import (
     take_version,
 )
 from accounts.roles import Permission
-from events import deliveries, endpoints, log
+from events import deliveries, endpoints, log, samples
 from events.endpoints import EndpointError, Settings
 from events.models import Attempt, Delivery, Endpoint, Profile
 from events.selectors import deliveries_log
@@ -80,11 +81,15 @@ class EndpointInput(serializers.Serializer[Any]):
     profile = serializers.ChoiceField(choices=Profile.choices, default=Profile.V16)
 
 
+class TestInput(serializers.Serializer[Any]):
+    event_type = serializers.ChoiceField(choices=samples.EXAMPLES, default=DEFAULT)
+
+
 class DeliverySerializer(serializers.Serializer[Delivery]):
     id = serializers.CharField(source="pk")
     endpoint_id = serializers.CharField()
     event_id = serializers.SerializerMethodField()
-    event_type = serializers.SerializerMethodField()
+    event_type = serializers.CharField()
     session_id = serializers.CharField()
     state = serializers.ChoiceField(choices=Delivery.State.choices)
     attempts_made = serializers.IntegerField()
@@ -96,9 +101,6 @@ class DeliverySerializer(serializers.Serializer[Delivery]):
 
     def get_event_id(self, delivery: Delivery) -> str | None:
         return None if delivery.event_id is None else str(delivery.event_id)
-
-    def get_event_type(self, delivery: Delivery) -> str:
-        return DEFAULT if delivery.event is None else delivery.event.type
 
     def get_next_attempt_at(self, delivery: Delivery) -> str | None:
         return rfc3339(delivery.next_attempt_at)
@@ -232,10 +234,17 @@ class RotateDoor(Door):
 class TestDoor(Door):
     permission = Permission.EVENT_URL
 
-    @extend_schema(request=None, responses=DeliveryDetailSerializer)
+    @extend_schema(request=TestInput, responses=DeliveryDetailSerializer)
     def post(self, request: Request, endpoint_id: str) -> Response:
-        """Sends an example of a finished call at once and answers with the outcome."""
-        delivery = deliveries.send_test(_endpoint(endpoint_id), tenant_of(request._request), actor=actor_of(request))
+        """Sends an example at once, of a finished call unless another type is named, and answers with the outcome."""
+        endpoint = _endpoint(endpoint_id)
+        given = clean_fields(fields_of(request), {"event_type": _text}) if request.body else {}
+        event_type = given.get("event_type", DEFAULT)
+        if event_type not in samples.EXAMPLES:
+            raise ApiError("event_type_unknown", f"There is no example of {event_type[:40]}.")
+        delivery = deliveries.send_test(
+            endpoint, tenant_of(request._request), actor=actor_of(request), event_type=event_type
+        )
         return Response(DeliveryDetailSerializer(delivery).data)
 
 
@@ -301,6 +310,30 @@ class RedeliverDoor(Door):
         return Response(DeliverySerializer(delivery).data, status=202)
 
 
+class ExampleDoor(Door):
+    permission = Permission.EVENT_URL
+
+    @extend_schema(
+        operation_id="event_example",
+        parameters=[OpenApiParameter("profile", enum=Profile.values, default=Profile.V16.value)],
+        responses={(200, "application/json"): OpenApiTypes.OBJECT},
+    )
+    def get(self, request: Request, event_type: str) -> HttpResponse:
+        """An example of this event type, the bytes that a test would send."""
+        if event_type not in samples.EXAMPLES:
+            raise Http404
+        profile = _profile_asked(request)
+        example = samples.example(event_type, tenant_of(request._request), timezone.now(), profile=profile)
+        return HttpResponse(log.render(example, deliveries.TEST_EVENT_ID).encode(), content_type="application/json")
+
+
+def _profile_asked(request: Request) -> str:
+    profile = request.query_params.get("profile", Profile.V16)
+    if profile not in Profile.values:
+        raise ApiError("bad_filter", f"profile is one of {', '.join(Profile.values)}.")
+    return profile
+
+
 # --- The event log ----------------------------------------------------------------------------------------------
 
 
@@ -324,9 +357,7 @@ class EventsDoor(Door):
         """
         since = _since(request)
         types = _types_asked(request)
-        profile = request.query_params.get("profile", Profile.V16)
-        if profile not in Profile.values:
-            raise ApiError("bad_filter", f"profile is one of {', '.join(Profile.values)}.")
+        profile = _profile_asked(request)
         limit = limit_of(request)
         span = log.span()
         if since > span.last:

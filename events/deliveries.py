@@ -21,6 +21,7 @@ from events.log import render
 from events.models import Attempt, Delivery, Endpoint
 from events.outgoing import ATTEMPT_SECONDS, Answer, Credentials, Sender
 from events.schedule import Ruling, Verdict, judge
+from events.types import DEFAULT
 from tenants.changes import Actor, announce
 from tenants.errors import RefusedError
 from tenants.models import Tenant
@@ -242,10 +243,10 @@ def redeliver(delivery: Delivery, *, actor: Actor) -> Delivery:
     return delivery
 
 
-def send_test(endpoint: Endpoint, tenant: Tenant, *, actor: Actor) -> Delivery:
-    """Sends an example of a finished call at once, marked by the header `webhook-test`, and waits for the outcome."""
+def send_test(endpoint: Endpoint, tenant: Tenant, *, actor: Actor, event_type: str = DEFAULT) -> Delivery:
+    """Sends an example at once, marked by the header `webhook-test`, and waits for the outcome."""
     now = timezone.now()
-    body = render(samples.call_cdr(tenant, now, profile=endpoint.profile), TEST_EVENT_ID)
+    body = render(samples.example(event_type, tenant, now, profile=endpoint.profile), TEST_EVENT_ID)
     with transaction.atomic():
         delivery = Delivery.objects.create(
             endpoint=endpoint,

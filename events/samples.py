@@ -1,4 +1,4 @@
-"""The example message that the test button sends: the call of the documentation, in the tenant's name."""
+"""Examples of every message, as the test button sends them: the call of the documentation, in the tenant's name."""
 
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,70 @@ _LEGS = (
     ("103", 9530, 7, 7, 11, 19, "None"),
 )
 _DURATION = 19
+_CDR_ID = "690852418417594369"
+# Of a call in progress: when each is told, in seconds after the call began, and the leg that it tells of.
+_PROGRESS = {"call_start": 0, "call_update_info": 8}
+_LEG_PROGRESS = {
+    "cdr_target_add": (7, "103"),
+    "cdr_target_ringing": (7, "103"),
+    "cdr_target_answer": (11, "103"),
+    "cdr_target_noanswer": (11, "102"),
+    "cdr_target_fail": (9, "102"),
+    "cdr_target_end": (19, "103"),
+}
+EXAMPLES: tuple[str, ...] = ("call_cdr", "cdr_updated", *_PROGRESS, *_LEG_PROGRESS)
+
+
+def example(event_type: str, tenant: Tenant, ended: datetime, *, profile: str) -> dict[str, Any]:
+    """The message without its `event_id`; `event_type` is one of `EXAMPLES`."""
+    if event_type in _PROGRESS:
+        return _call_message(event_type, tenant, ended)
+    if event_type in _LEG_PROGRESS:
+        return _leg_message(event_type, tenant, ended)
+    record = call_cdr(tenant, ended, profile=profile)
+    if event_type == "call_cdr":
+        return record
+    return record | {
+        "event_type": event_type,
+        "caller_display_name": "Ann Example",
+        "changes": {"caller_display_name": ["", "Ann Example"]},
+    }
+
+
+def _call_message(event_type: str, tenant: Tenant, ended: datetime) -> dict[str, Any]:
+    return {
+        "event_type": event_type,
+        "call_id": "b6PEEYEcn5speSovMAybCw..",
+        "callee": "sip:5000@test.io",
+        "callee_display_name": "",
+        "caller": "sip:1888722@192.168.0.16",
+        "caller_display_name": "",
+        "cdr_id": _CDR_ID,
+        "direction": "inbound",
+        "session_id": SESSION_ID,
+        "tenant_id": str(tenant.pk),
+        "time": str(int(ended.timestamp()) - _DURATION + _PROGRESS[event_type]),
+        "user_data": "",
+        "did": "18800606",
+        "outbound_caller_id": "",
+    }
+
+
+def _leg_message(event_type: str, tenant: Tenant, ended: datetime) -> dict[str, Any]:
+    after, callee = _LEG_PROGRESS[event_type]
+    return {
+        "event_type": event_type,
+        "time": str(int(ended.timestamp()) - _DURATION + after),
+        "session_id": SESSION_ID,
+        "cdr_id": _CDR_ID,
+        "tenant_id": str(tenant.pk),
+        "direction": "inbound",
+        "destination": f"sip:{callee}@192.168.0.20:9530",
+        "caller": "1888722",
+        "callee": callee,
+        "did": "18800606",
+        "outbound_caller_id": "",
+    }
 
 
 def call_cdr(tenant: Tenant, ended: datetime, *, profile: str) -> dict[str, Any]:

@@ -22,5 +22,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/deliveries", api.DeliveriesDoor.as_view()),
     path("api/v1/deliveries/<str:delivery_id>", api.DeliveryDoor.as_view()),
     path("api/v1/deliveries/<str:delivery_id>/redeliver", api.RedeliverDoor.as_view()),
+    path("api/v1/events/examples/<str:event_type>", api.ExampleDoor.as_view()),
     path("api/v1/events", api.EventsDoor.as_view()),
 ]

@@ -17,13 +17,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.access import actor_of, requires
 from accounts.once import show_once, take_secrets
 from accounts.roles import Permission
-from events import deliveries, endpoints
+from events import deliveries, endpoints, samples
 from events.api import body_of, tenant_of
 from events.endpoints import EndpointError
 from events.forms import EndpointForm
 from events.models import Delivery, Endpoint
 from events.selectors import deliveries_log, health_of
-from events.types import EVENT_TYPES
+from events.types import DEFAULT, EVENT_TYPES
 from tenants.errors import RefusedError
 from tenants.values import id_of
 
@@ -125,12 +125,18 @@ def rotate_secret(request: HttpRequest, endpoint_id: int) -> HttpResponse:
 @requires(Permission.EVENT_URL)
 @require_POST
 def test_endpoint(request: HttpRequest, endpoint_id: int) -> HttpResponse:
-    sent = deliveries.send_test(_endpoint(endpoint_id), tenant_of(request), actor=actor_of(request))
+    found = _endpoint(endpoint_id)
+    event_type = request.POST.get("event_type", DEFAULT)
+    if event_type not in samples.EXAMPLES:
+        messages.error(request, "There is no example of this event.")
+        return redirect("event-url-endpoint", found.pk)
+    sent = deliveries.send_test(found, tenant_of(request), actor=actor_of(request), event_type=event_type)
     outcome = sent.attempts.get().reason
+    what = "The test call" if event_type == DEFAULT else f"The test of {event_type}"
     if sent.state == Delivery.State.DELIVERED:
-        messages.success(request, f"The test call was acknowledged: {outcome}.")
+        messages.success(request, f"{what} was acknowledged: {outcome}.")
     else:
-        messages.error(request, f"The test call was not acknowledged: {outcome}.")
+        messages.error(request, f"{what} was not acknowledged: {outcome}.")
     return redirect("event-url-delivery", sent.pk)
 
 
@@ -199,6 +205,7 @@ def _endpoint_page(request: HttpRequest, found: Endpoint, form: EndpointForm | N
         "tabs": _tabs(),
         "secrets": take_secrets(request),
         "health": health_of(found, timezone.now()),
+        "examples": _examples(request, found),
         "log": _log_page(request, log, address),
         "states": [(label, address(state=value), value == state) for value, label in STATES],
         "state": state,
@@ -206,6 +213,18 @@ def _endpoint_page(request: HttpRequest, found: Endpoint, form: EndpointForm | N
         "clear": f"{here}#log",
     }
     return render(request, "events/event_url.html", context)
+
+
+def _examples(request: HttpRequest, found: Endpoint) -> list[tuple[str, str]]:
+    """Each event type with its message as this endpoint would get it."""
+    now = timezone.now()
+    documents = [
+        (name, samples.example(name, tenant_of(request), now, profile=found.profile)) for name in samples.EXAMPLES
+    ]
+    return [
+        (name, json.dumps(document | {"event_id": deliveries.TEST_EVENT_ID}, ensure_ascii=False, indent=2))
+        for name, document in documents
+    ]
 
 
 def _wants_more(form: EndpointForm) -> bool:

@@ -9,6 +9,7 @@ from django.test import Client
 
 from accounts.models import User
 from accounts.roles import Role
+from events import samples
 from events.deliveries import lease_due, settle
 from events.models import Attempt, Delivery, Endpoint, Event
 from tenants.models import Tenant
@@ -111,6 +112,35 @@ def test_test_event_answers_with_the_outcome(api: Client) -> None:
     assert [attempt["reason"] for attempt in outcome["attempts"]] == ["200 OK"]
     assert outcome["request_body"] == there.got[0].body.decode()
     assert outcome["attempts"][0]["request_headers"]["webhook-test"] == "true"
+
+
+def test_test_of_another_type_sends_its_example(api: Client) -> None:
+    with receiver() as there:
+        endpoint = post(api, "/api/v1/endpoints", {"url": there.url, "profile": "v22"}).json()
+        path = f"/api/v1/endpoints/{endpoint['id']}/test"
+        outcome = post(api, path, {"event_type": "cdr_updated"}).json()
+        refused = [error_of(post(api, path, body)) for body in ({"event_type": "nonsense"}, {"event_type": 1})]
+    assert (outcome["event_type"], outcome["state"]) == ("cdr_updated", "delivered")
+    assert [orjson.loads(got.body)["event_type"] for got in there.got] == ["cdr_updated"]
+    assert refused == [(400, "event_type_unknown"), (400, "not_valid")]
+    listed = api.get("/api/v1/deliveries").json()["items"]
+    assert [row["event_type"] for row in listed] == ["cdr_updated"]
+
+
+def test_example_of_each_type_in_each_profile(api: Client) -> None:
+    def example(asked: str) -> Any:
+        return api.get(f"/api/v1/events/examples/{asked}")
+
+    assert example("call_cdr").json()["direction"] == "in"
+    assert example("call_cdr?profile=v22").json()["direction"] == "inbound"
+    assert example("cdr_target_end").json() | {"time": ""} == {
+        "event_type": "cdr_target_end", "time": "", "session_id": samples.SESSION_ID, "cdr_id": "690852418417594369",
+        "tenant_id": example("call_cdr").json()["tenant_id"], "direction": "inbound",
+        "destination": "sip:103@192.168.0.20:9530", "caller": "1888722", "callee": "103", "did": "18800606",
+        "outbound_caller_id": "", "event_id": "0",
+    }  # fmt: skip
+    assert error_of(example("nonsense")) == (404, "not_found")
+    assert error_of(example("call_cdr?profile=v17")) == (400, "bad_filter")
 
 
 def test_deliveries_are_listed_filtered_and_paged(api: Client, make_endpoint: Make) -> None:
@@ -216,6 +246,7 @@ DOORS = [
     ("get", "/api/v1/endpoints"), ("post", "/api/v1/endpoints"), ("get", "/api/v1/endpoints/{endpoint}"),
     ("patch", "/api/v1/endpoints/{endpoint}"), ("delete", "/api/v1/endpoints/{endpoint}"),
     ("post", "/api/v1/endpoints/{endpoint}/rotate"), ("post", "/api/v1/endpoints/{endpoint}/test"),
+    ("get", "/api/v1/events/examples/call_cdr"),
     ("get", "/api/v1/deliveries"), ("get", "/api/v1/deliveries/{delivery}"),
     ("post", "/api/v1/deliveries/{delivery}/redeliver"), ("get", "/api/v1/events"),
 ]  # fmt: skip

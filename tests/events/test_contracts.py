@@ -123,10 +123,15 @@ def test_every_message_of_a_call_in_progress_is_as_its_schema_says(acme: Tenant,
     assert [found for document in documents if (found := faults(document, profile))] == []
 
 
-@pytest.mark.parametrize("profile", BOTH)
-def test_the_test_message_is_as_its_schema_says(acme: Tenant, profile: str) -> None:
-    body = render(samples.call_cdr(acme, AT, profile=profile), deliveries.TEST_EVENT_ID)
-    assert faults(orjson.loads(body), profile) == []
+@pytest.mark.parametrize(("event_type", "profile"), CHOSEN)
+def test_the_example_is_as_its_schema_says(acme: Tenant, event_type: str, profile: str) -> None:
+    document = orjson.loads(render(samples.example(event_type, acme, AT, profile=profile), deliveries.TEST_EVENT_ID))
+    assert document["event_type"] == event_type
+    assert faults(document, profile) == []
+
+
+def test_every_type_that_is_sent_has_an_example() -> None:
+    assert set(samples.EXAMPLES) == {event_type for event_type, _ in CHOSEN}
 
 
 @pytest.mark.parametrize(("event_type", "profile"), ALL)

@@ -1,5 +1,7 @@
 """Company > Event URL, as an administrator uses it, and as nobody else may."""
 
+import html
+import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,6 +13,7 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry, User
 from accounts.roles import Role
+from events import samples
 from events.deliveries import lease_due, settle
 from events.models import Attempt, Delivery, Endpoint
 from tenants.models import Tenant
@@ -140,6 +143,23 @@ def test_page_links_the_contracts(browser: Client, make_endpoint: Make) -> None:
     linked = re.findall(r'<a href="(/api/[^"]+)">', page)
     assert linked == ["/api/events/schemas/", "/api/asyncapi.json", "/api/schema/"]
     assert [browser.get(address).status_code for address in linked] == [200, 200, 200]
+
+
+def test_test_sends_the_example_that_is_shown(browser: Client, make_endpoint: Make) -> None:
+    with receiver() as there:
+        endpoint = make_endpoint(there.url)
+        path = f"{PAGE}/{endpoint.pk}"
+        shown = re.findall(r'aria-label="Example of (\w+)">(.*?)</pre>', text_of(browser.get(path)), re.DOTALL)
+        page = browser.post(f"{path}/test", {"event_type": "cdr_target_add"}, follow=True)
+        wrong = browser.post(f"{path}/test", {"event_type": "recording_ready"}, follow=True)
+    assert [name for name, _ in shown] == list(samples.EXAMPLES)
+    assert "The test of cdr_target_add was acknowledged: 200 OK." in text_of(page)
+    assert "<h1>cdr_target_add to http://127.0.0.1" in text_of(page)
+    assert "There is no example of this event." in text_of(wrong)
+    (got,) = there.got
+    sent = json.loads(got.body)
+    as_shown = json.loads(html.unescape(dict(shown)["cdr_target_add"]))
+    assert sent | {"time": ""} == as_shown | {"time": ""}
 
 
 def test_rotation_and_removal(browser: Client, make_endpoint: Make) -> None:

@@ -48,6 +48,7 @@ class EndpointSerializer(serializers.Serializer[Endpoint]):
     profile = serializers.ChoiceField(choices=Profile.choices)
     disabled_reason = serializers.CharField()
     failing_since = serializers.SerializerMethodField()
+    missed_since = serializers.SerializerMethodField(help_text="Since when events passed it by and were not sent yet.")
     created_at = serializers.SerializerMethodField()
     version = serializers.IntegerField()
 
@@ -59,6 +60,9 @@ class EndpointSerializer(serializers.Serializer[Endpoint]):
 
     def get_failing_since(self, endpoint: Endpoint) -> str | None:
         return rfc3339(endpoint.failing_since)
+
+    def get_missed_since(self, endpoint: Endpoint) -> str | None:
+        return rfc3339(endpoint.missed_since)
 
     def get_created_at(self, endpoint: Endpoint) -> str | None:
         return rfc3339(endpoint.created_at)

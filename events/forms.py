@@ -5,7 +5,8 @@ from typing import Any
 from django import forms
 
 from events.endpoints import Settings
-from events.models import Endpoint, Profile
+from events.models import Delivery, Endpoint, Profile, Redelivery
+from events.redeliveries import RATE, RATE_MAX, Selection
 from events.types import DEFAULT, EVENT_TYPES
 
 
@@ -58,4 +59,45 @@ class EndpointForm(forms.Form):
             url=given["url"], enabled=given["enabled"], auth=given["auth"], username=given["username"],
             password=given["password"] or None, token=given["token"] or None,
             event_types=tuple(given["event_types"]), profile=given["profile"],
+        )  # fmt: skip
+
+
+def _moment(label: str) -> forms.DateTimeField:
+    shape = "%Y-%m-%dT%H:%M"
+    return forms.DateTimeField(
+        label=label, required=False, input_formats=[shape, "%Y-%m-%dT%H:%M:%S"],
+        widget=forms.DateTimeInput(format=shape, attrs={"type": "datetime-local"}),
+    )  # fmt: skip
+
+
+def _event_id(label: str) -> forms.IntegerField:
+    widget = forms.TextInput(attrs={"inputmode": "numeric"})
+    return forms.IntegerField(label=label, required=False, min_value=1, max_value=2**63 - 1, widget=widget)
+
+
+class RedeliveryForm(forms.Form):
+    """Which deliveries are to be sent again, and how fast."""
+
+    what = forms.ChoiceField(
+        label="What", choices=Redelivery.What.choices, initial=Redelivery.What.UNACKNOWLEDGED, widget=forms.RadioSelect
+    )
+    delivery_state = forms.ChoiceField(label="State", choices=[("", "Any"), *Delivery.State.choices], required=False)
+    event_type = forms.ChoiceField(
+        label="Event", choices=[("", "Any"), *((name, name) for name in EVENT_TYPES)], required=False
+    )
+    session_id = forms.CharField(label="Session id", required=False, max_length=128)
+    from_time, to_time = _moment("Written from"), _moment("Written until")
+    from_event, to_event = _event_id("From event"), _event_id("To event")
+    rate = forms.IntegerField(
+        label="Rate", min_value=1, max_value=RATE_MAX, initial=RATE,
+        widget=forms.NumberInput(attrs={"min": 1, "max": RATE_MAX}),
+        help_text="Live events keep their place in between.",
+    )  # fmt: skip
+
+    def selection(self) -> Selection:
+        given = self.cleaned_data
+        return Selection(
+            what=given["what"], delivery_state=given["delivery_state"], event_type=given["event_type"],
+            session_id=given["session_id"], from_event=given["from_event"], to_event=given["to_event"],
+            from_time=given["from_time"], to_time=given["to_time"],
         )  # fmt: skip

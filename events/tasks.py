@@ -11,7 +11,7 @@ from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.utils import timezone
 
-from events import courier, deliveries, log, notices
+from events import courier, deliveries, log, notices, redeliveries
 from events.wake import courier_channel
 from tenants.models import Tenant
 from tenants.schemas import current_schema, in_schema
@@ -25,6 +25,7 @@ BEAT: dict[str, dict[str, Any]] = {
     # Whatever wake was lost: a courier comes within two seconds and finds what is due.
     "events-deliver": {"task": "events.tasks.deliver", "schedule": 2.0, "options": {"expires": 2}},
     "events-tell-failing": {"task": "events.tasks.tell_failing", "schedule": 300.0, "options": {"expires": 300}},
+    "events-redeliver": {"task": "events.tasks.redeliver", "schedule": 5.0, "options": {"expires": 5}},
     "events-prune": {"task": "events.tasks.prune", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 
@@ -80,6 +81,22 @@ def tell_failing() -> None:
 @tenant_task()
 def tell_failing_of() -> None:
     notices.tell_administrators(Tenant.objects.get(schema_name=current_schema()), timezone.now())
+
+
+@shared_task
+def redeliver() -> None:
+    """Releases the next of what is being sent again, where something is."""
+    for schema in _active_schemas():
+        with in_schema(schema):
+            is_running = redeliveries.running_redeliveries().exists()
+        if is_running:
+            redeliver_of.delay(schema)
+
+
+@tenant_task()
+def redeliver_of() -> None:
+    for redelivery_id in redeliveries.running_redeliveries().values_list("id", flat=True):
+        redeliveries.release(redelivery_id, timezone.now())
 
 
 def _active_schemas() -> list[str]:

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from events import api, views
+from events import api, redelivery_api, redelivery_views, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("company/event-url", views.event_url, name="event-url"),
@@ -12,6 +12,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("company/event-url/<int:endpoint_id>/delete", views.delete_endpoint, name="event-url-delete"),
     path("company/event-url/<int:endpoint_id>/rotate", views.rotate_secret, name="event-url-rotate"),
     path("company/event-url/<int:endpoint_id>/test", views.test_endpoint, name="event-url-test"),
+    path("company/event-url/<int:endpoint_id>/again", redelivery_views.redeliveries, name="event-url-redeliveries"),
+    path("company/event-url/<int:endpoint_id>/again/stop", redelivery_views.stop, name="event-url-redeliveries-stop"),
     path("company/event-url/deliveries/<int:delivery_id>", views.delivery, name="event-url-delivery"),
     path("company/event-url/deliveries/<int:delivery_id>/again", views.send_again, name="event-url-again"),
     path("", include("events.contract_urls")),
@@ -19,6 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/endpoints/<str:endpoint_id>", api.EndpointDoor.as_view()),
     path("api/v1/endpoints/<str:endpoint_id>/rotate", api.RotateDoor.as_view()),
     path("api/v1/endpoints/<str:endpoint_id>/test", api.TestDoor.as_view()),
+    path("api/v1/endpoints/<str:endpoint_id>/redeliver", redelivery_api.RedeliverManyDoor.as_view()),
     path("api/v1/deliveries", api.DeliveriesDoor.as_view()),
     path("api/v1/deliveries/<str:delivery_id>", api.DeliveryDoor.as_view()),
     path("api/v1/deliveries/<str:delivery_id>/redeliver", api.RedeliverDoor.as_view()),

@@ -16,10 +16,10 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from events import endpoints, samples, signing, wake
+from events import catcher, endpoints, samples, signing, wake
 from events.log import render
 from events.models import Attempt, Delivery, Endpoint
-from events.outgoing import ATTEMPT_SECONDS, Answer, Credentials, Sender
+from events.outgoing import ATTEMPT_SECONDS, Answer, Credentials, Inside, Sender
 from events.schedule import Ruling, Verdict, judge
 from events.types import DEFAULT
 from tenants.changes import Actor, announce
@@ -69,6 +69,7 @@ class Target:
     url: str
     credentials: Credentials
     keys: tuple[str, ...]
+    inside: Inside | None = None  # when it leads to this tenant's own catcher
 
 
 def due_endpoints(now: datetime) -> list[int]:
@@ -88,6 +89,7 @@ def target_of(endpoint: Endpoint, tenant_id: int, now: datetime) -> Target:
         url=endpoint.url,
         credentials=endpoints.credentials_of(endpoint),
         keys=tuple(endpoints.signing_keys(endpoint, now)),
+        inside=catcher.inside_of(endpoint.url),
     )
 
 
@@ -133,7 +135,11 @@ async def attempt(sender: Sender, target: Target, leased: Leased) -> Tried:
     headers = headers_of(target, f"{target.tenant_id}-{leased.event_id}", body, at)
     if leased.replay:
         headers["webhook-replay"] = "true"
-    return Tried(leased, at, await sender.post(target.url, body, headers, target.credentials))
+    return Tried(leased, at, await send(sender, target, body, headers))
+
+
+async def send(sender: Sender, target: Target, body: bytes, headers: dict[str, str]) -> Answer:
+    return await sender.post(target.url, body, headers, target.credentials, inside=target.inside)
 
 
 def headers_of(target: Target, message_id: str, body: bytes, at: datetime) -> dict[str, str]:
@@ -276,7 +282,7 @@ def send_test(endpoint: Endpoint, tenant: Tenant, *, actor: Actor, event_type: s
 
 async def _post_once(target: Target, body: bytes, headers: dict[str, str]) -> Answer:
     async with Sender() as sender:
-        return await sender.post(target.url, body, headers, target.credentials)
+        return await send(sender, target, body, headers)
 
 
 def prune_deleted(*, batch: int = 1000) -> int:

@@ -208,3 +208,35 @@ class Redelivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.what} to {self.endpoint_id}"
+
+
+class Catcher(models.Model):
+    """The built-in receiver for trying webhooks: at most one row. The token of its address is kept encrypted."""
+
+    token = models.TextField()
+    token_hash = models.CharField(max_length=64)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"since {self.created_at}"
+
+
+class CaughtRequest(models.Model):
+    """A request as the catcher got it; the newest are kept, for a day."""
+
+    class Signature(models.TextChoices):
+        VERIFIED = "verified", "Signature verified"
+        WRONG = "wrong", "Signature does not verify"
+        NONE = "none", "Not signed"
+
+    catcher = models.ForeignKey(Catcher, on_delete=models.CASCADE, related_name="caught")
+    at = models.DateTimeField(default=timezone.now)
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField()
+    signature = models.CharField(max_length=8, choices=Signature.choices)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.at} {self.signature}"

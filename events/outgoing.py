@@ -56,6 +56,27 @@ class Credentials:
 
 
 @dataclass(frozen=True)
+class Inside:
+    """The portal's own door, reached at the address where its web server listens (`host:port`, the operator's word).
+
+    The host and the scheme of the URL go along as headers, as a proxy in front of the web server would send them.
+    """
+
+    address: str
+    scheme: str
+
+    async def target(self, url: URL) -> URL:
+        parts = urlsplit(f"//{self.address}")
+        found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+        # A literal address: the connector asks its resolver, which would refuse it, about names alone.
+        host = str(found[0][4][0])
+        return URL.build(scheme="http", host=host, port=parts.port, path=url.raw_path, encoded=True)
+
+    def headers(self, url: URL) -> dict[str, str]:
+        return {"Host": url.raw_authority, "X-Forwarded-Proto": self.scheme}
+
+
+@dataclass(frozen=True)
 class Answer:
     """What came of one attempt. `status` is None when no answer came, and `reason` says why in words."""
 
@@ -161,10 +182,21 @@ class Sender:
         if self._session is not None:
             await self._session.close()
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], credentials: Credentials) -> Answer:
-        """One attempt, the digest's challenge included. The world's failures come back as an Answer, never raised."""
+    async def post(
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        credentials: Credentials,
+        *,
+        inside: Inside | None = None,
+    ) -> Answer:
+        """One attempt, the digest's challenge included. The world's failures come back as an Answer, never raised.
+
+        `inside` is for a URL that the portal recognised as its own: it alone passes the check of addresses by.
+        """
         started = time.perf_counter()
-        request = _Request(url, body, {**headers, "Accept-Encoding": "identity"}, credentials)
+        request = _Request(url, body, {**headers, "Accept-Encoding": "identity"}, credentials, inside)
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 return await self._attempt(request, started)
@@ -184,7 +216,10 @@ class Sender:
     async def _attempt(self, request: "_Request", started: float) -> Answer:
         parts = check_url(request.url)
         target = URL(request.url)
-        public = await self._check(str(target.raw_host), target.port or (443 if parts.scheme == "https" else 80))
+        if request.inside is None:
+            public = await self._check(str(target.raw_host), target.port or (443 if parts.scheme == "https" else 80))
+        else:
+            public, target = False, await request.inside.target(target)
         response = await self._send(request, target, request.first_authorization())
         if response.status == 401 and request.credentials.method == "digest":
             challenge = digest.strongest_challenge(response.headers.getall("WWW-Authenticate", []))
@@ -223,7 +258,11 @@ class Sender:
         for last_try in (False, True):
             try:
                 return await self._session.post(
-                    target, data=request.body, headers=request.sent, allow_redirects=False, trace_request_ctx=connection
+                    target,
+                    data=request.body,
+                    headers={**request.sent, **request.forwarded()},
+                    allow_redirects=False,
+                    trace_request_ctx=connection,
                 )
             except (aiohttp.ServerDisconnectedError, ConnectionResetError):
                 # The other side closed a kept connection in the same moment: once more on a new one.
@@ -238,7 +277,11 @@ class _Request:
     body: bytes
     headers: Mapping[str, str]
     credentials: Credentials
+    inside: Inside | None = None
     sent: Mapping[str, str] = field(default_factory=dict)
+
+    def forwarded(self) -> dict[str, str]:
+        return self.inside.headers(URL(self.url)) if self.inside else {}
 
     def first_authorization(self) -> str:
         match self.credentials.method:

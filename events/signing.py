@@ -21,3 +21,9 @@ def signature(keys: Iterable[str], message_id: str, timestamp: int, body: bytes)
         + base64.b64encode(hmac.digest(base64.b64decode(key.removeprefix(PREFIX)), signed, hashlib.sha256)).decode()
         for key in keys
     )
+
+
+def verifies(given: str, keys: Iterable[str], message_id: str, timestamp: int, body: bytes) -> bool:
+    """Whether one of the signatures given was made with one of the keys."""
+    made = [signature([key], message_id, timestamp, body).encode() for key in keys]
+    return any(hmac.compare_digest(one.encode(), own) for one in given.split(" ") for own in made)

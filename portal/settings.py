@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
@@ -312,6 +313,12 @@ CONTENT_SECURITY_POLICY = {
 
 # --- What a webhook may reach ------------------------------------------------------------------------------
 WEBHOOK_ALLOWED_NETWORKS = _networks("WEBHOOK_ALLOWED_NETWORKS")
+
+# Where the worker finds the web server, for deliveries to a tenant's built-in catcher.
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(BIND, BIND)  # noqa: S104 - looked up, not bound
+WEB_ADDRESS = _text("WEB_ADDRESS", f"[{_LOOPBACK}]:{PORT}" if ":" in _LOOPBACK else f"{_LOOPBACK}:{PORT}")
+if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}", WEB_ADDRESS):
+    raise ImproperlyConfigured(f"WEB_ADDRESS must be a host and a port like 10.0.0.5:8000, not {WEB_ADDRESS!r}.")
 
 # --- REST --------------------------------------------------------------------------------------------------
 REST_CALLS_PER_MINUTE = _number("REST_CALLS_PER_MINUTE", 5000, low=1)  # of one API token

@@ -27,7 +27,13 @@ _ERROR = {
         }
     },
 }
-_REFUSALS = {"400": "Not understood.", "401": "Not signed in.", "403": "Not allowed.", "404": "Not here.", "429": "Too many calls."}
+_REFUSALS = {
+    "400": "Not understood.",
+    "401": "Not signed in.",
+    "403": "Not allowed.",
+    "404": "Not here.",
+    "429": "Too many calls.",
+}
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ from celery.signals import worker_shutting_down
 from django.conf import settings
 from django.utils import timezone
 
-from events import courier, deliveries, log, notices, redeliveries
+from events import caught, courier, deliveries, log, notices, redeliveries
 from events.wake import courier_channel
 from tenants.models import Tenant
 from tenants.schemas import current_schema, in_schema
@@ -116,6 +116,7 @@ def prune() -> None:
 
 @tenant_task()
 def prune_tenant() -> None:
+    caught.forget(timezone.now())
     before = timezone.now() - log.kept_for()
     for _ in range(PRUNE_ROUNDS):
         if not log.prune(before=before):

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from events import api, redelivery_api, redelivery_views, views
+from events import api, catcher_pages, redelivery_api, redelivery_views, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("company/event-url", views.event_url, name="event-url"),
@@ -14,6 +14,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("company/event-url/<int:endpoint_id>/test", views.test_endpoint, name="event-url-test"),
     path("company/event-url/<int:endpoint_id>/again", redelivery_views.redeliveries, name="event-url-redeliveries"),
     path("company/event-url/<int:endpoint_id>/again/stop", redelivery_views.stop, name="event-url-redeliveries-stop"),
+    path("company/event-url/catcher", catcher_pages.catcher, name="event-url-catcher"),
+    path("company/event-url/catcher/on", catcher_pages.switch_on, name="event-url-catcher-on"),
+    path("company/event-url/catcher/clear", catcher_pages.clear, name="event-url-catcher-clear"),
+    path("company/event-url/catcher/off", catcher_pages.switch_off, name="event-url-catcher-off"),
+    path("catch/<str:token>", catcher_pages.catch),
     path("company/event-url/deliveries/<int:delivery_id>", views.delivery, name="event-url-delivery"),
     path("company/event-url/deliveries/<int:delivery_id>/again", views.send_again, name="event-url-again"),
     path("", include("events.contract_urls")),

@@ -117,7 +117,7 @@ class JSONParser(BaseParser):
         limit = getattr((parser_context or {}).get("view"), "body_limit", settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
         body = stream.read(limit + 1)
         if len(body) > limit:
-            raise ApiError("too_large", f"The body may have {limit} bytes.", status_code=413)
+            raise ApiError("too_large", f"The body may have at most {limit} bytes.", status_code=413)
         try:
             document = orjson.loads(body)
         except orjson.JSONDecodeError as error:

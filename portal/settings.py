@@ -344,6 +344,9 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "SwitchKind": ["asterisk", "freeswitch", "http", "simulator"],
         "InboundRuleKind": ["did", "prefix"],
+        "DeliveryState": "events.models.Delivery.State",
+        "RedeliveryState": "events.models.Redelivery.State",
+        "EventType": "events.types.EVENT_TYPES",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -22,7 +22,6 @@ from events.redeliveries import (
     start_redelivery,
     stop_redelivery,
 )
-from events.types import EVENT_TYPES
 from tenants.values import clean_fields, flag, id_of
 
 
@@ -31,9 +30,9 @@ class RedeliverySerializer(serializers.Serializer[Redelivery]):
 
     id = serializers.SerializerMethodField()
     endpoint_id = serializers.CharField()
-    state = serializers.ChoiceField(choices=Redelivery.State.choices)
+    state = serializers.CharField(help_text=f"One of {', '.join(Redelivery.State.values)}.")
     what = serializers.ChoiceField(choices=Redelivery.What.choices)
-    delivery_state = serializers.ChoiceField(choices=[("", "any"), *Delivery.State.choices])
+    delivery_state = serializers.CharField(help_text="Empty: any.")
     event_type = serializers.CharField()
     session_id = serializers.CharField()
     from_event = serializers.CharField()
@@ -58,8 +57,8 @@ class RedeliveryInput(serializers.Serializer[Any]):
     """Which deliveries; every bound is inclusive. Times are those at which events were written."""
 
     what = serializers.ChoiceField(choices=Redelivery.What.choices, default=Redelivery.What.UNACKNOWLEDGED)
-    delivery_state = serializers.ChoiceField(choices=Delivery.State.choices, required=False)
-    event_type = serializers.ChoiceField(choices=EVENT_TYPES, required=False)
+    delivery_state = serializers.CharField(required=False, help_text=f"One of {', '.join(Delivery.State.values)}.")
+    event_type = serializers.CharField(required=False)
     session_id = serializers.CharField(required=False)
     from_event = serializers.CharField(required=False, help_text="An event_id.")
     to_event = serializers.CharField(required=False, help_text="An event_id.")

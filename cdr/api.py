@@ -22,7 +22,7 @@ from cdr.forms import CDRFilterForm, CDRFilters
 from cdr.ledger import numbered_targets
 from cdr.models import CDR, CallStatus, Direction, Target
 from cdr.records import seconds_between, status_of
-from cdr.selectors import estimate, narrowed, page_of, sees_all, visible_calls
+from cdr.selectors import estimate, narrowed, page_of, sees_all, simulators, visible_calls
 from events.models import Event, Profile
 
 May = Callable[[Permission], bool]
@@ -114,9 +114,13 @@ class CDRSerializer(serializers.Serializer[CDR]):
     currency = serializers.SerializerMethodField()
     recorded = serializers.BooleanField()
     incomplete = serializers.BooleanField(help_text="The switch vanished or never told how the call ended.")
+    simulated = serializers.SerializerMethodField(help_text="Placed by the simulator, not by a real switch.")
 
     def get_currency(self, call: CDR) -> str:
         return str(self.context["currency"])
+
+    def get_simulated(self, call: CDR) -> bool:
+        return call.switch_id in self.context["simulators"]
 
 
 class CDRDetailSerializer(CDRSerializer):
@@ -182,7 +186,10 @@ def _choice(request: Request, name: str, allowed: tuple[str, ...]) -> str:
 
 
 def _context(request: Request) -> dict[str, Any]:
-    return {"currency": request._request.tenant.currency}  # type: ignore[attr-defined]
+    return {
+        "currency": request._request.tenant.currency,  # type: ignore[attr-defined]
+        "simulators": simulators(),
+    }
 
 
 class CDRList(Door):

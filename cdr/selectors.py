@@ -16,6 +16,7 @@ from accounts.rest import decode_cursor, encode_cursor
 from accounts.roles import Permission
 from cdr.forms import CDRFilters, number_in
 from cdr.models import CDR, NAMES, LiveSession
+from tenants.models import Switch
 
 MANY = 50  # so many new calls are counted, then it says "50+"
 SEARCH_WORDS = 6
@@ -47,6 +48,11 @@ def visible_calls(person: Any, may: Callable[[Permission], bool]) -> "QuerySet[C
         return CDR.objects.none()
     number = Extension.objects.filter(user_id=person.pk).values_list("number", flat=True).first()
     return CDR.objects.filter(extensions__contains=[number]) if number else CDR.objects.none()
+
+
+def simulators() -> frozenset[int]:
+    """The ids of the simulated switches: a call of one of them is simulated. Read once for a page."""
+    return frozenset(Switch.objects.filter(kind=Switch.Kind.SIMULATOR).values_list("pk", flat=True))
 
 
 def narrowed(calls: "QuerySet[CDR]", filters: CDRFilters) -> "QuerySet[CDR]":

@@ -35,6 +35,7 @@ from cdr.selectors import (
     neighbours,
     page_of,
     sees_all,
+    simulators,
     visible_calls,
 )
 from cdr.sentence import sentence_of
@@ -101,6 +102,7 @@ def cdr_list(request: HttpRequest) -> HttpResponseBase:
         "to_value": _input(filters.until) if "to" in kept else "",
         "days": [(day, list(rows)) for day, rows in groupby(page.rows, key=_day)],
         "page": page,
+        "simulators": simulators(),
         "columns": [(column, column.name in shown) for column in columns.COLUMNS],
         "shown": shown,
         "chips": _chips(form, kept),
@@ -158,6 +160,7 @@ def cdr_detail(request: HttpRequest, session_id: str) -> HttpResponseBase:
     newer, older = neighbours(calls, call)
     context = {
         "call": call,
+        "simulators": simulators(),
         "targets": targets,
         "rows": [TargetRow.of(target) for target in targets],
         "sentence": sentence_of(call, targets),

@@ -13,7 +13,7 @@ from accounts.access import requires, signed_in
 from accounts.roles import Permission
 from cdr import columns
 from cdr.figures import figures_of
-from cdr.selectors import calls_in_progress, page_of, sees_all, visible_calls
+from cdr.selectors import calls_in_progress, page_of, sees_all, simulators, visible_calls
 from portal.pages.chart import chart_of
 
 LATEST = 8
@@ -37,6 +37,7 @@ def home(request: HttpRequest) -> HttpResponseBase:
         "before": week_ago,
         "chart": chart_of(figures.hours, now),
         "latest": page_of(calls, limit=LATEST).rows,
+        "simulators": simulators(),
         "shown": columns.chosen(None) - {"ring_time", "ended_time"},
         "in_progress": calls_in_progress(IN_PROGRESS) if everyone else None,
         "in_progress_most": IN_PROGRESS,

@@ -13,7 +13,8 @@ from accounts.roles import Role
 from cdr import api
 from cdr.models import CDR
 from events.models import Event
-from tenants.models import Tenant
+from tenants.crypto import token_hash
+from tenants.models import Switch, Tenant
 from tests.cdr.rows import make_call, make_target
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +48,7 @@ ITEM = {
     "currency": "EUR",
     "recorded": False,
     "incomplete": False,
+    "simulated": False,
 }
 
 
@@ -117,6 +119,16 @@ def test_list_filters_and_estimates(program: Callable[..., Client]) -> None:
 )
 def test_list_refuses_what_it_cannot_read(program: Callable[..., Client], query: str, code: str) -> None:
     assert error(program().get(f"{LIST}?{query}")) == (400, code)
+
+
+def test_a_call_of_the_simulator_is_said_to_be_simulated(program: Callable[..., Client], http_switch: Switch) -> None:
+    simulator = Switch.objects.create(name="Simulator", kind=Switch.Kind.SIMULATOR, token_hash=token_hash("simulated"))
+    make_call(1, switch_id=http_switch.pk)
+    call = make_call(2, switch_id=simulator.pk)
+    client = program()
+
+    assert [item["simulated"] for item in client.get(LIST).json()["items"]] == [True, False]
+    assert client.get(f"{LIST}/{call.session_id}").json()["simulated"] is True
 
 
 def test_list_takes_as_many_queries_for_three_calls_as_for_one(program: Callable[..., Client]) -> None:

@@ -15,7 +15,8 @@ from accounts.models import User
 from cdr import views
 from cdr.selectors import MANY, last_id
 from events.models import Attempt, Delivery, Endpoint, Event
-from tenants.models import Tenant
+from tenants.crypto import token_hash
+from tenants.models import Switch, Tenant
 from tests.cdr.rows import make_call, make_target
 
 pytestmark = pytest.mark.django_db
@@ -175,6 +176,18 @@ def test_list_takes_as_many_queries_for_three_calls_as_for_one(browser: Client) 
             browser.get(LIST)
         taken.append(len(queries))
     assert taken == [taken[0]] * 3
+
+
+def test_each_simulated_call_says_so_and_no_other(browser: Client, http_switch: Switch) -> None:
+    simulator = Switch.objects.create(name="Simulator", kind=Switch.Kind.SIMULATOR, token_hash=token_hash("simulated"))
+    real, simulated = make_call(1, switch_id=http_switch.pk), make_call(2, switch_id=simulator.pk)
+
+    for address in (LIST, "/"):
+        rows = re.findall(r"<tr>.*?</tr>", browser.get(address).content.decode(), re.DOTALL)
+        marked = {call.pk: "Simulated" in row for call in (real, simulated) for row in rows if call.session_id in row}
+        assert marked == {real.pk: False, simulated.pk: True}, address
+    assert "Simulated" not in text(browser.get(f"{LIST}/{real.session_id}"))
+    assert "Simulated" in text(browser.get(f"{LIST}/{simulated.session_id}"))
 
 
 def test_details_tell_the_call_and_its_targets(browser: Client) -> None:

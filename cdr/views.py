@@ -106,6 +106,7 @@ def cdr_list(request: HttpRequest) -> HttpResponseBase:
         "columns": [(column, column.name in shown) for column in columns.COLUMNS],
         "shown": shown,
         "chips": _chips(form, kept),
+        "wrong": [f"{_label(form, name)}: {errors[0]}" for name, errors in form.errors.items()],
         "periods": _period_links(kept),
         "any_time": _address(_without(kept, "period", "from", "to")),
         "total": total,
@@ -231,9 +232,12 @@ def _chips(form: CDRFilterForm, kept: dict[str, Any]) -> list[Chip]:
     for name, value in kept.items():
         if name in _ADDRESS or name in form.errors:
             continue
-        label = _LABELS.get(name) or str(form[name].label)
-        chips.append(Chip(label, _said(form, name, value), _address(_without(kept, name))))
+        chips.append(Chip(_label(form, name), _said(form, name, value), _address(_without(kept, name))))
     return chips
+
+
+def _label(form: CDRFilterForm, name: str) -> str:
+    return _LABELS.get(name) or str(form[name].label)
 
 
 _LABELS = {

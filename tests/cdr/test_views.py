@@ -105,10 +105,16 @@ def test_filters_in_use_are_chips_that_can_be_dropped(browser: Client) -> None:
 
 def test_a_filter_that_makes_no_sense_is_said_and_left_out(browser: Client) -> None:
     make_call(1)
-    page = browser.get(f"{LIST}?from=never&caller=1888722&status=busy")
+    page = browser.get(f"{LIST}?from=never&caller=1888722&status=busy&min_talk=-5&session_id={'1' * 129}")
 
     assert opened(page) == ["690852418417590001"]
-    assert text(page).count("This filter is left out.") == 2
+    notices = re.findall(r'data-is="warn">.*?<p>(.*?)</p><p>This filter is left out.</p>', page.content.decode())
+    assert notices == [
+        "Status: Select a valid choice. busy is not one of the available choices.",
+        "Session id: Ensure this value has at most 128 characters (it has 129).",
+        "Talking Time at least: Ensure this value is greater than or equal to 0.",
+        "From: Give a date, a time as in 2023-03-22T10:20:51Z, or Unix seconds.",
+    ]
 
 
 def test_periods_are_days_of_the_reader(browser: Client) -> None:

@@ -27,7 +27,10 @@ class HeldEvent(models.Model):
 
 
 class Quarantined(models.Model):
-    """Something a switch sent that could not be used: kept byte for byte, with the reason, to be run again."""
+    """Something a switch sent that could not be used, kept with the reason, to be run again.
+
+    A finished CDR is kept byte for byte, an event as JSON.
+    """
 
     class Kind(models.TextChoices):
         EVENT = "event", "Call event"

@@ -1,4 +1,4 @@
-"""What could not be applied and is kept, byte for byte, until somebody runs it again or discards it."""
+"""What could not be applied and is kept until somebody runs it again or discards it."""
 
 import hashlib
 from collections import Counter

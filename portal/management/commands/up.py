@@ -173,6 +173,9 @@ class Command(BaseCommand):
             for tenant in opened["tenants"]:
                 self.print.plain(_row(tenant["name"], tenant))
             self.print.plain(f"  All passwords and tokens: {settings.VAR_DIR / 'run.json'}")
+            if settings.DEMO:
+                self.print.plain("  To see webhooks without a receiver: Company > Event URL. They may reach")
+                self.print.plain("  that catcher, an address of the portal's own, although it is an inner one.")
         self.print.plain("  Ctrl-C stops it.\n")
 
     def _say(self, line: str) -> None:

@@ -3,6 +3,7 @@
 All of them work inside one tenant's schema and inside the caller's transaction.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,11 @@ class Outcome:
 
 APPLIED = Outcome("applied")
 DUPLICATE = Outcome("duplicate")
-CLOSED = Outcome("rejected", "session_closed", "This session ended long ago; its record can no longer change.")
+CLOSED = Outcome(
+    "rejected", "session_closed", "This session is not open: it ended long ago, or its call.started was never applied."
+)
+BEFORE_START = Outcome("rejected", "times_reversed", "It is dated before the start of its call.")
+_CLOCKS_DIFFER = timedelta(seconds=5)  # so far an event may be dated before its call's start
 
 
 def apply(tenant: Tenant, switch_id: int, events: Sequence[CallEvent]) -> list[Outcome]:
@@ -66,9 +71,19 @@ def apply(tenant: Tenant, switch_id: int, events: Sequence[CallEvent]) -> list[O
 
 def _open_sessions(switch_id: int, events: Iterable[CallEvent]) -> None:
     """A row for each session that starts here; not for one whose record stands already and whose events are gone."""
-    started = {event.session_id: event for event in events if isinstance(event, CallStarted)}
-    if not started:
+    first: dict[str, CallStarted] = {}
+    for event in events:
+        if isinstance(event, CallStarted):
+            first.setdefault(event.id, event)
+    if not first:
         return
+    # A start under an id that stands already is a repeat: it opens nothing.
+    known = CallEventRow.objects.filter(switch_id=switch_id, event_id__in=first).values_list("event_id", flat=True)
+    repeated = set(known)
+    started: dict[str, CallStarted] = {}
+    for event_id, event in first.items():
+        if event_id not in repeated:
+            started.setdefault(event.session_id, event)
     recorded = set(CDR.objects.filter(session_id__in=started).values_list("session_id", flat=True))
     opened = sorted((session_id, event) for session_id, event in started.items() if session_id not in recorded)
     LiveSession.objects.bulk_create(
@@ -114,6 +129,8 @@ def _admit(event: CallEvent, live: dict[str, LiveSession]) -> Outcome | None:
     """Why the event cannot be taken, or None; an admitted merge counts at once for the events after it."""
     if event.session_id not in live:
         return CLOSED
+    if event.at < live[event.session_id].start_time - _CLOCKS_DIFFER:
+        return BEFORE_START
     if not isinstance(event, SessionMerged) or live[event.session_id].merged_into == event.into:
         return None
     if event.into not in live:
@@ -269,7 +286,7 @@ def close_lost_sessions(tenant: Tenant, switch_id: int, session_ids: Sequence[st
     events = events_of(session_ids)
     ends = [
         CallEnded(
-            id=f"lost:{session_id}"[: callevent_json.ID_MAX],
+            id=f"lost:{hashlib.sha256(session_id.encode()).hexdigest()}",
             session_id=session_id,
             at=at or max(event.at for event in told),
             incomplete=True,
@@ -292,8 +309,11 @@ def close_silent_sessions(tenant: Tenant, silent_since: datetime) -> int:
 
 
 def forget_ended_sessions(before: datetime) -> int:
-    """Drops the events of sessions that ended before then; their records stay."""
-    old = list(LiveSession.objects.filter(ended_time__lt=before).values_list("session_id", flat=True)[:_REAP_AT_ONCE])
+    """Drops the events of sessions that ended before then, with those merged into them; their records stay."""
+    ended = LiveSession.objects.filter(ended_time__lt=before, merged_into="")
+    old = merged = list(ended.values_list("session_id", flat=True)[:_REAP_AT_ONCE])
+    while merged := list(LiveSession.objects.filter(merged_into__in=merged).values_list("session_id", flat=True)):
+        old += merged
     CallEventRow.objects.filter(session_id__in=old).delete()
     LiveSession.objects.filter(session_id__in=old).delete()
     return len(old)

@@ -140,9 +140,11 @@ def _replace(row: CDR, record: Record) -> list[tuple[int, TargetRecord]]:
     CDR.objects.filter(pk=row.pk).update(
         version=row.version + 1, **{name: getattr(record, name) for name in _RECORD_FIELDS}
     )
-    kept = {target.target_id: target.pk for target in row.targets.all()}
-    fresh = iter(_take_ids("cdr_target", sum(target.target_id not in kept for target in record.targets)))
-    targets = [(kept.get(target.target_id) or next(fresh), target) for target in record.targets]
+    kept = {(target.target_id, target.start_time): target.pk for target in row.targets.all()}
+    fresh = iter(
+        _take_ids("cdr_target", sum((target.target_id, target.start_time) not in kept for target in record.targets))
+    )
+    targets = [(kept.get((target.target_id, target.start_time)) or next(fresh), target) for target in record.targets]
     Target.objects.filter(cdr_id=row.pk).delete()
     _copy("cdr_target", _TARGET_COLUMNS, _target_rows([(row.pk, targets)]))
     return targets

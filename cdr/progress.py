@@ -53,7 +53,7 @@ def message_of(
         case PartyUpdated() | MediaChanged() | CallerLeft():
             return _call(CALL_UPDATE_INFO, event, session, cdr_id, tenant, sip_domain)
         case TargetAdded() | TargetRinging() | TargetAnswered() | TargetEnded():
-            leg = session.legs.get(event.target_id)
+            leg = session.leg_of(event.session_id, event.target_id)
             return None if leg is None else _target(_target_type(event, leg), event, leg, session, cdr_id, tenant)
     return None
 

@@ -75,8 +75,9 @@ class Record:
 def record_of(session: Session, *, sip_domain: str = "", rates: Sequence[Rate] = ()) -> Record:
     """The record of an ended session. `sip_domain` is the tenant's primary one."""
     started = session.started
-    ended = max(started.at, session.ended_time or max(_times(session)))
     legs = list(session.legs.values())
+    # Clocks run backwards: a call ends after it began, and after whatever happened to its legs.
+    ended = max([session.ended_time or max(_times(session)), started.at, *(_latest(leg) for leg in legs)])
     targets = [_target_of(leg, session, ended, rates) for leg in legs]
     answered = session.answered_time
     ring = min((leg.ring_time for leg in legs if leg.ring_time), default=None)
@@ -161,7 +162,7 @@ def _status_of_last(last: Leg | None, reason: EndReason | None) -> int:
 
 
 def _target_of(leg: Leg, session: Session, call_ended: datetime, rates: Sequence[Rate]) -> TargetRecord:
-    ended = leg.ended_time or call_ended
+    ended = max(leg.ended_time or call_ended, _latest(leg))
     billed = is_external(leg.callee)
     talk = seconds_between(leg.answered_time, ended)
     return TargetRecord(
@@ -183,6 +184,11 @@ def _target_of(leg: Leg, session: Session, call_ended: datetime, rates: Sequence
         cost=leg_cost(rates, leg.callee.number, leg.start_time, talk) if billed and rates else None,
         held=[[start.isoformat(), (end or ended).isoformat()] for start, end in leg.held],
     )
+
+
+def _latest(leg: Leg) -> datetime:
+    """The last thing that happened to the leg before its end."""
+    return max(time for time in (leg.start_time, leg.ring_time, leg.answered_time) if time)
 
 
 def _name_of_callee(session: Session) -> str:

@@ -65,6 +65,9 @@ class Leg:
         return self.answered_time is not None and self.ended_time is None
 
 
+LegKey = tuple[str, str]  # session_id and target_id: two sessions that are merged may use the same target_id
+
+
 @dataclass(slots=True)
 class Session:
     """One call with all its legs, as far as its events tell it."""
@@ -72,7 +75,7 @@ class Session:
     session_id: str
     started: CallStarted
     caller: Party
-    legs: dict[str, Leg] = field(default_factory=dict)
+    legs: dict[LegKey, Leg] = field(default_factory=dict)
     media: frozenset[Medium] = frozenset()
     caller_left: EndReason | None = None
     caller_left_time: datetime | None = None
@@ -92,6 +95,10 @@ class Session:
     def answered_time(self) -> datetime | None:
         return min((leg.answered_time for leg in self.legs.values() if leg.answered_time), default=None)
 
+    def leg_of(self, session_id: str, target_id: str) -> Leg | None:
+        """The leg that an event of that session means."""
+        return _leg(self.legs, session_id, target_id)
+
     def connected_parties(self) -> list[Party]:
         """Who is in the call now: the caller once answered and until it leaves, and every answered target."""
         connected = [leg.callee for leg in self.legs.values() if leg.is_connected]
@@ -105,15 +112,16 @@ def fold(events: Iterable[CallEvent], session_id: str) -> Session | None:
 
     None when its `call.started` is not among them.
     """
-    ordered = sorted(events, key=lambda event: (event.at, _RANK.get(type(event), _OTHERWISE)))
+    arrived = list(events)
+    ordered = sorted(arrived, key=lambda event: (event.at, _RANK.get(type(event), _OTHERWISE)))
     sessions: dict[str, Session] = {}
-    for event in ordered:
+    for event in arrived:  # the start that came first counts, whatever a second one is dated
         if isinstance(event, CallStarted) and event.session_id not in sessions:
             sessions[event.session_id] = _open(event)
     root = sessions.get(session_id)
     if root is None:
         return None
-    legs: dict[str, Leg] = {}
+    legs: dict[LegKey, Leg] = {}
     for event in ordered:
         if (session := sessions.get(event.session_id)) is not None:
             _apply(session, legs, event)
@@ -128,19 +136,25 @@ def _open(event: CallStarted) -> Session:
     return Session(session_id=event.session_id, started=event, caller=event.caller, media=event.media)
 
 
-def _apply(session: Session, legs: dict[str, Leg], event: CallEvent) -> None:
+def _leg(legs: dict[LegKey, Leg], session_id: str, target_id: str) -> Leg | None:
+    """The session's own leg; after a merge, the switch may tell of the other's legs under the remaining session."""
+    own = legs.get((session_id, target_id))
+    return own or next((leg for (_, name), leg in legs.items() if name == target_id), None)
+
+
+def _apply(session: Session, legs: dict[LegKey, Leg], event: CallEvent) -> None:
     match event:
         case TargetAdded():
             _add_leg(session, legs, event)
         case TargetRinging():
-            if (leg := legs.get(event.target_id)) and leg.ring_time is None:
+            if (leg := _leg(legs, event.session_id, event.target_id)) and leg.ring_time is None:
                 leg.ring_time = event.at
         case TargetAnswered():
-            if (leg := legs.get(event.target_id)) and leg.answered_time is None:
+            if (leg := _leg(legs, event.session_id, event.target_id)) and leg.answered_time is None:
                 leg.answered_time = event.at
                 leg.ring_time = leg.ring_time or event.at
         case TargetEnded():
-            if (leg := legs.get(event.target_id)) and leg.ended_time is None:
+            if (leg := _leg(legs, event.session_id, event.target_id)) and leg.ended_time is None:
                 _end_leg(leg, event.at, event.end_reason, event.status_code)
         case CallerLeft():
             session.caller_left, session.caller_left_time = event.end_reason, event.at
@@ -165,9 +179,9 @@ def _end(session: Session, event: CallEnded) -> None:
         session.ended_reason, session.status_code = event.ended_reason, event.status_code
 
 
-def _add_leg(session: Session, legs: dict[str, Leg], event: TargetAdded) -> None:
-    if event.target_id not in legs:
-        legs[event.target_id] = Leg(
+def _add_leg(session: Session, legs: dict[LegKey, Leg], event: TargetAdded) -> None:
+    if (session.session_id, event.target_id) not in legs:
+        legs[session.session_id, event.target_id] = Leg(
             target_id=event.target_id,
             callee=event.callee,
             caller=event.caller or session.caller,
@@ -185,10 +199,10 @@ def _end_leg(leg: Leg, at: datetime, reason: EndReason | None, status_code: int 
     _unhold(leg.held, at)
 
 
-def _update_party(session: Session, legs: dict[str, Leg], event: PartyUpdated) -> None:
+def _update_party(session: Session, legs: dict[LegKey, Leg], event: PartyUpdated) -> None:
     if event.leg == CALLER_LEG:
         session.caller = _updated(session.caller, event)
-    elif leg := legs.get(event.leg):
+    elif leg := _leg(legs, session.session_id, event.leg):
         leg.callee = _updated(leg.callee, event)
 
 
@@ -201,10 +215,11 @@ def _updated(party: Party, event: PartyUpdated) -> Party:
     )
 
 
-def _held_of(session: Session, legs: dict[str, Leg], leg: str) -> list[tuple[datetime, datetime | None]]:
+def _held_of(session: Session, legs: dict[LegKey, Leg], leg: str) -> list[tuple[datetime, datetime | None]]:
     if leg == CALLER_LEG:
         return session.caller_held
-    return legs[leg].held if leg in legs else []
+    found = _leg(legs, session.session_id, leg)
+    return found.held if found else []
 
 
 def _unhold(held: list[tuple[datetime, datetime | None]], at: datetime) -> None:

@@ -1,24 +1,29 @@
 """Events that came before their `call.started` and wait for it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 from datetime import datetime
 
 import orjson
 from django.db.models import Exists, OuterRef, QuerySet
 
 from cdr import callevent_json
-from cdr.callevents import CallEvent
+from cdr.callevents import CallEvent, SessionMerged
 from pbx.models import HeldEvent
 from tenants.models import SessionRoute
 
 
-def hold(switch_id: int, events: Sequence[CallEvent]) -> set[str]:
-    """Keeps them and returns the ids of those that did not wait already."""
+def awaited(event: CallEvent, started: Container[str]) -> str:
+    """The session an event waits for: its own, or, once that has started, the one it is to be merged into."""
+    return event.into if isinstance(event, SessionMerged) and event.session_id in started else event.session_id
+
+
+def hold(switch_id: int, events: Sequence[CallEvent], started: Container[str]) -> set[str]:
+    """Keeps them and returns the ids of those that did not wait already. `started` holds sessions that have."""
     waiting = HeldEvent.objects.filter(switch_id=switch_id, event_id__in=[event.id for event in events])
     known = set(waiting.values_list("event_id", flat=True))
     HeldEvent.objects.bulk_create(
         [
-            HeldEvent(switch_id=switch_id, event_id=event.id, session_id=event.session_id, body=written(event))
+            HeldEvent(switch_id=switch_id, event_id=event.id, session_id=awaited(event, started), body=written(event))
             for event in events
             if event.id not in known
         ],

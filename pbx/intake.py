@@ -14,7 +14,7 @@ from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from cdr import callevent_json, calls
-from cdr.callevents import CallEvent, CallStarted
+from cdr.callevents import CallEvent, CallStarted, SessionMerged
 from pbx import held, quarantine
 from pbx.http import bodies
 from pbx.models import Quarantined
@@ -124,7 +124,8 @@ def sweep_held(now: datetime, *, patience: timedelta) -> int:
 
 def _places(switch: Switch, events: Sequence[CallEvent], latest: datetime) -> list[Tenant | Refusal | None]:
     """Each event's tenant, or why it has none; None when its call has not started."""
-    routes = routes_of({event.session_id for event in events})
+    into = {event.into for event in events if isinstance(event, SessionMerged)}
+    routes = routes_of({event.session_id for event in events} | into)
     finder = TenantFinder()
     finder.learn(route.tenant_id for route in routes.values() if route.switch_id == switch.pk)
     started: dict[str, Tenant | Refusal] = {}
@@ -141,6 +142,8 @@ def _places(switch: Switch, events: Sequence[CallEvent], latest: datetime) -> li
     for index, event in enumerate(events):
         if places[index] is not None:
             continue
+        if isinstance(event, SessionMerged) and event.into not in routes and event.into not in started:
+            continue  # it waits for the session that goes on
         if (route := routes.get(event.session_id)) is not None:
             places[index] = _place_by_route(switch, finder, route)
         elif event.session_id in started:
@@ -222,9 +225,10 @@ def _apply_together(switch: Switch, tenant: Tenant, events: Sequence[CallEvent])
 
 
 def _hold(switch: Switch, events: Sequence[CallEvent]) -> list[Result]:
-    fresh = held.hold(switch.pk, events)
+    started = routes_of({event.session_id for event in events})
+    fresh = held.hold(switch.pk, events, started)
     # The call may have started, by another request, while these were laid aside.
-    for session_id in routes_of({event.session_id for event in events}):
+    for session_id in routes_of({held.awaited(event, started) for event in events}):
         _release(switch, session_id)
     results = []
     for event in events:

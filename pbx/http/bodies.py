@@ -1,6 +1,7 @@
 """What a switch sends, from bytes to JSON values: strict about the outer form, patient with what is inside a text."""
 
 import json
+import re
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 import orjson
 
 _KEPT_DEPTH = 100
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")  # may be an id beyond 64 bits, which a float would round
 T = TypeVar("T")
 
 
@@ -32,13 +34,19 @@ class Document:
 def parse(raw: bytes) -> Any:
     """The JSON value of UTF-8 bytes. A lone surrogate, which no text can hold, becomes U+FFFD."""
     try:
-        return orjson.loads(raw)
+        if not _LONG_NUMBER.search(raw):
+            return orjson.loads(raw)
+        fault = "this is not JSON"  # unless the reading below, which keeps every digit, can read it
     except orjson.JSONDecodeError as error:
         fault = str(error)
     try:
-        return _without_surrogates(json.loads(raw.decode(), parse_constant=_refuse))
+        return _without_surrogates(json.loads(raw.decode(), parse_constant=_refuse, parse_int=_whole))
     except (ValueError, RecursionError):
         raise UnreadableError(f"{fault[:1].upper()}{fault[1:]}.") from None
+
+
+def _whole(digits: str) -> int | str:
+    return int(digits) if len(digits) < 19 else digits
 
 
 def documents_of(raw: bytes, most: int, *, one_a_line: bool = False) -> list[Document]:

@@ -227,7 +227,7 @@ def test_apply_of_a_merge_told_after_the_end_leaves_one_record(acme: Tenant) -> 
 @pytest.mark.parametrize(("into", "code"), [("nowhere", "unknown_session"), (SESSION, "bad_value")])
 def test_apply_refuses_a_merge_that_leads_nowhere(acme: Tenant, into: str, code: str) -> None:
     apply(acme, spec_call()[:1])
-    (merge,) = events((9, "session.merged", {"into": into}), session="x")
+    (merge,) = events((60, "session.merged", {"into": into}), session="x")
     object.__setattr__(merge, "session_id", SESSION)
     assert apply(acme, [merge]) == [code]
 
@@ -262,6 +262,37 @@ def test_sessions_in_progress_shows_only_what_has_not_ended(acme: Tenant) -> Non
     assert [row.session_id for row in calls.sessions_in_progress()] == [SESSION]
     apply(acme, spec_call()[8:])
     assert list(calls.sessions_in_progress()) == []
+
+
+def test_start_under_a_used_id_opens_nothing(acme: Tenant) -> None:
+    """A switch whose counter begins anew: the call is refused, not swallowed."""
+    started = {"caller": ext("101"), "callee": ext("102")}
+    (one,) = events((0, "call.started", started), session="one")
+    two, end = events((0, "call.started", started), (9, "call.ended", {}), session="two")
+    object.__setattr__(two, "id", one.id)
+    assert apply(acme, [one, two]) == ["applied", "session_closed"]
+    assert apply(acme, [two, end]) == ["session_closed", "session_closed"]
+    assert [row.session_id for row in calls.sessions_in_progress()] == ["one"]
+
+
+def test_event_dated_before_its_call_is_refused(acme: Tenant) -> None:
+    started = {"caller": ext("101"), "callee": ext("102")}
+    told = events(
+        (0, "call.started", started),
+        (-4, "target.added", {"target_id": "a", "callee": ext("102")}),
+        (-40, "target.ringing", {"target_id": "a"}),
+    )
+    assert apply(acme, told) == ["applied", "applied", "times_reversed"]
+
+
+def test_forgetting_waits_for_the_session_that_took_another_in(acme: Tenant) -> None:
+    started = {"caller": ext("101"), "callee": ext("102")}
+    apply(acme, events((0, "call.started", started), session="one"))
+    apply(acme, events((5, "call.started", started), (9, "session.merged", {"into": "one"}), session="two"))
+    LiveSession.objects.filter(session_id="two").update(ended_time=timezone.now() - timedelta(hours=25))
+    assert calls.forget_ended_sessions(timezone.now() - calls.KEEP_ENDED) == 0
+    LiveSession.objects.filter(session_id="one").update(ended_time=timezone.now() - timedelta(hours=25))
+    assert calls.forget_ended_sessions(timezone.now() - calls.KEEP_ENDED) == 2
 
 
 @pytest.mark.django_db(transaction=True)

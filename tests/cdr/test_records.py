@@ -418,12 +418,12 @@ FLOWS = {
         ),
         call(
             0,
-            3,
+            9,
             ring_time=9,
             answered_time=9,
             status="answered",
             end_reason="callee_disconnect",
-            targets=[target("102", 5, 3, ring_time=9, answered_time=9, end_reason="callee_disconnect")],
+            targets=[target("102", 5, 9, ring_time=9, answered_time=9, end_reason="callee_disconnect")],
         ),
     ),
 }
@@ -533,3 +533,27 @@ def test_service_is_no_extension() -> None:
         ended(4, "caller_disconnect"),
     )
     assert record(told).extensions == ["101"]
+
+
+def test_merged_sessions_may_use_the_same_target_id() -> None:
+    first = events(started(), *rings(1, "102", target_id="1"), answers(2, "1"), session=SESSION)
+    consult = events(
+        (8, "call.started", {"caller": ext("102"), "callee": ext("103")}),
+        *rings(9, "103", target_id="1"),
+        answers(11, "1"),
+        (14, "session.merged", {"into": SESSION}),
+        ends(20, "1", "callee_disconnect"),
+        session="consult",
+    )
+    rest = events(ends(14, "1", "attended_transfer_complete"), ended(20, "callee_disconnect"), session=SESSION)
+    found = record(first + consult + rest)
+    assert [(each.callee, each.end_reason, each.answered_time) for each in found.targets] == [
+        ("102", "attended_transfer_complete", at(2)),
+        ("103", "callee_disconnect", at(11)),
+    ]
+
+
+def test_second_start_does_not_swap_the_parties() -> None:
+    again = events((-5, "call.started", {"caller": ext("102"), "callee": ext("101")}), session=SESSION)
+    told = events(started(), *rings(1, "102"), answers(2, "102"), ended(9, "callee_disconnect"))
+    assert record(told + again) == record(told)

@@ -8,10 +8,11 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from cdr.models import CDR
+from cdr.models import CDR, LiveSession
 from tenants import outbox
 from tenants.crypto import token_hash
 from tenants.models import Switch, SwitchCommand, Tenant
+from tenants.schemas import in_schema
 from tests.pbx.conftest import BEARER, CDRS, EVENTS, Post, at, call, quarantined, said, started
 
 COMMANDS = "/api/switch/v1/commands"
@@ -187,9 +188,19 @@ def test_what_no_text_can_hold_harms_no_neighbour(post: Post) -> None:
     assert CDR.objects.values_list("caller_display_name", flat=True).get() == "A\ufffd  B\u202eC"
 
 
-def test_an_integer_beyond_64_bits_is_refused_by_itself(post: Post) -> None:
+def test_an_integer_beyond_64_bits_keeps_every_digit(post: Post) -> None:
     body = orjson.dumps({"events": [started("s1"), started("s2")]}).replace(b'"s2-1"', b"123456789012345678901234")
-    assert said(post(EVENTS, body).json()["results"]) == ["applied", "bad_value"]
+    results = post(EVENTS, body).json()["results"]
+    assert (said(results), results[1]["id"]) == (["applied", "applied"], "123456789012345678901234")
+
+
+def test_a_merge_waits_for_the_session_that_goes_on(post: Post) -> None:
+    merge = {"id": "m", "type": "session.merged", "session_id": "s1", "at": started("s1")["at"], "into": "s2"}
+    assert said(post(EVENTS, {"events": [started("s1"), merge]}).json()["results"]) == ["applied", "held"]
+    assert said(post(EVENTS, {"events": [started("s2")]}).json()["results"]) == ["applied"]
+    with in_schema("acme"):
+        assert LiveSession.objects.get(session_id="s1").merged_into == "s2"
+    assert said(post(EVENTS, {"events": [merge]}).json()["results"]) == ["duplicate"]
 
 
 def make_command(switch: Switch, **more: Any) -> SwitchCommand:

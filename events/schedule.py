@@ -16,6 +16,7 @@ LONGEST_WAIT = timedelta(hours=24)
 # A receiver that keeps asking for patience gets it for as long as the whole schedule takes.
 LONGEST_ROUND = sum(DELAYS, timedelta(0))
 _BUSY = (429, 503)
+_PATIENCE_GROWS = 8
 GONE = 410
 
 
@@ -48,6 +49,9 @@ def judge(
     if status == GONE:
         return Ruling(Verdict.GONE, step + 1)
     patience = wait_asked_for(retry_after, now) if status in _BUSY else None
+    if patience is not None:
+        # Who goes on asking for a second is asked less and less often: a round has some hundred attempts at most.
+        patience = max(patience, (now - started_at) / _PATIENCE_GROWS)
     if patience is not None and now + patience - started_at <= LONGEST_ROUND:
         return Ruling(Verdict.RETRY, step, now + patience)
     if step + 1 >= len(DELAYS):

@@ -49,6 +49,16 @@ def test_retry_after_elsewhere_or_malformed_is_not_heard() -> None:
     assert rule(500, "120") == rule(503, "soon") == Ruling(Verdict.RETRY, 1, NOW + timedelta(seconds=5))
 
 
+def test_endless_patience_is_asked_for_ever_more_rarely() -> None:
+    elapsed, attempts = timedelta(0), 0
+    while (ruling := rule(503, "1", age=elapsed)).step == 0:
+        assert ruling.next_attempt_at is not None
+        elapsed += ruling.next_attempt_at - NOW
+        attempts += 1
+    assert 50 < attempts < 150
+    assert rule(503, "1", age=timedelta(seconds=8)) == Ruling(Verdict.RETRY, 0, NOW + timedelta(seconds=1))
+
+
 def test_patience_ends_with_the_schedule() -> None:
     assert rule(503, "60", step=2, age=timedelta(hours=76)) == Ruling(Verdict.RETRY, 3, NOW + DELAYS[3])
 

@@ -4,7 +4,7 @@ A release gives deliveries a due time a little ahead, evenly spread, so that liv
 How far it has come is in the database: a worker that dies is followed by the next sweep.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,11 +41,6 @@ class Selection:
     from_time: datetime | None = None
     to_time: datetime | None = None
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it leaves nothing out: no filter and no bound."""
-        return replace(self, what=What.UNACKNOWLEDGED) == Selection()
-
 
 def planned(endpoint: Endpoint, selection: Selection, *, rate: int = RATE) -> Redelivery:
     """Counted and not begun: `total` says how many it would send."""
@@ -72,8 +67,6 @@ def start_redelivery(endpoint: Endpoint, selection: Selection, *, actor: Actor, 
             announce(
                 actor, "endpoint.redelivery_started", subject=endpoint.url, subject_id=endpoint.pk, after=_told(plan)
             )
-            if plan.what == What.MISSED and selection.is_whole:
-                Endpoint.objects.filter(pk=endpoint.pk).update(missed_since=None)
     except IntegrityError as error:
         raise RefusedError(
             "redelivery_running", "Something is being sent again to this endpoint already. Wait for it, or stop it."
@@ -195,8 +188,25 @@ def release(redelivery_id: int, now: datetime) -> int:
         if last >= redelivery.to_event:
             redelivery.state = Redelivery.State.DONE
             redelivery.finished_at = now
+            _forget_missed(redelivery.endpoint)
         redelivery.save(update_fields=["done", "last_event", "released_until", "state", "finished_at"])
     return released
+
+
+def offers_missed(endpoint: Endpoint) -> bool:
+    """Whether its page should offer to send what passed it by: not while that is under way."""
+    return bool(endpoint.enabled and endpoint.missed_since) and not (
+        running_redeliveries().filter(endpoint=endpoint, what=What.MISSED).exists()
+    )
+
+
+def _forget_missed(endpoint: Endpoint) -> None:
+    """Once nothing is left of it, whichever selections sent it; what one of them left out stays on offer."""
+    if endpoint.missed_since is None:
+        return
+    everything = Redelivery(endpoint=endpoint, what=What.MISSED, last_event=0, to_event=log.span().last)
+    if not _missed(everything).filter(written_at__gte=endpoint.missed_since).exists():
+        Endpoint.objects.filter(pk=endpoint.pk).update(missed_since=None)
 
 
 def _lags(redelivery: Redelivery, now: datetime) -> bool:

@@ -22,6 +22,7 @@ from events.api import body_of, tenant_of
 from events.endpoints import EndpointError
 from events.forms import EndpointForm
 from events.models import Delivery, Endpoint
+from events.redeliveries import offers_missed
 from events.selectors import deliveries_log, health_of
 from events.types import DEFAULT, EVENT_TYPES
 from tenants.errors import RefusedError
@@ -206,6 +207,7 @@ def _endpoint_page(request: HttpRequest, found: Endpoint, form: EndpointForm | N
         "secrets": take_secrets(request),
         "health": health_of(found, timezone.now()),
         "examples": _examples(request, found),
+        "offers_missed": offers_missed(found),
         "log": _log_page(request, log, address),
         "states": [(label, address(state=value), value == state) for value, label in STATES],
         "state": state,

@@ -1,6 +1,7 @@
 """What every page writes the same way: icons, moments in the reader's zone, durations."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -80,6 +81,18 @@ def day(value: date) -> SafeString:
     if name:
         return format_html("{}<small>{} {}</small>", name, weekday, date_words)
     return format_html("{}<small>{}</small>", weekday, date_words)
+
+
+@register.filter
+def plain(value: object) -> str:
+    """A value of the audit trail in words: a list by commas, yes or no, a dash for what is empty."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {plain(each)}" for name, each in value.items()) or NONE
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value)) or NONE
+    return NONE if value is None or value == "" else str(value)
 
 
 @register.filter

@@ -167,7 +167,9 @@ def test_company_switches_are_saved_and_say_who(acme: Tenant, browser: Client) -
     assert "Enable extension audio recording" in page
     assert "Enable extension video recording" in page
     assert "Never changed" in page
-    saved = browser.post("/company/general", {**OPTIONS, "enable_extension_audio_recording": "on", "event_log_days": "90"})
+    saved = browser.post(
+        "/company/general", {**OPTIONS, "enable_extension_audio_recording": "on", "event_log_days": "90"}
+    )
     assert saved.status_code == 302
     acme.refresh_from_db()
     assert (acme.enable_extension_audio_recording, acme.event_log_days, acme.version) == (True, 90, 2)
@@ -182,7 +184,9 @@ def test_company_changed_meanwhile_is_told(acme: Tenant, browser: Client) -> Non
     assert (acme.currency, acme.enable_extension_audio_recording) == ("EUR", True)
 
 
-@pytest.mark.parametrize("wrong", [{"version": ""}, {"time_zone": "Mars"}, {"currency": "ZZZ"}, {"event_log_days": "0"}])
+@pytest.mark.parametrize(
+    "wrong", [{"version": ""}, {"time_zone": "Mars"}, {"currency": "ZZZ"}, {"event_log_days": "0"}]
+)
 def test_company_refuses(acme: Tenant, browser: Client, wrong: dict[str, str]) -> None:
     assert browser.post("/company/general", {**OPTIONS, **wrong}).status_code == 200
     acme.refresh_from_db()
@@ -341,3 +345,18 @@ def test_audit_is_filtered_and_goes_on_by_keyset(browser: Client, monkeypatch: A
         ["done0"],
     ]
     assert "&lt;i&gt;cy&lt;/i&gt;" in browser.get("/logs/audit").content.decode()
+
+
+def test_audit_says_values_in_words(browser: Client) -> None:
+    AuditEntry.objects.all().delete()
+    values = {
+        "events": ["call_cdr", "call_ring"], "scopes": [], "enabled": True, "record": False, "token": None, "note": "",
+        "limits": {"calls": 5, "tries": []}, "days": 30,
+    }  # fmt: skip
+    AuditEntry.objects.create(actor_kind="user", actor="ann", action="endpoint.changed", before=values)
+    page = browser.get("/logs/audit").content.decode()
+
+    assert [" ".join(cell.split()) for cell in re.findall(r'<td class="soft wrap">(.*?)</td>', page, re.DOTALL)] == [
+        "days: 30, note: –, token: –, events: call_cdr, call_ring, limits: calls: 5, tries: –, record: no, scopes: –,"
+        " enabled: yes"
+    ]

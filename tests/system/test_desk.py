@@ -143,3 +143,12 @@ def test_administrator_is_added_deactivated_and_given_a_new_password(desk: Clien
 def test_administrator_is_refused(desk: Client, given: dict[str, Any]) -> None:
     assert desk.post("/administrators", given).status_code == 200
     assert User.objects.count() == 1
+
+
+@pytest.mark.parametrize("address", ["/", "/switches", "/settings", "/administrators", "/logs/audit", "/quarantine"])
+def test_pages_with_times_say_their_zone_once(desk: Client, root: User, address: str) -> None:
+    User.objects.filter(pk=root.pk).update(time_zone="Asia/Tokyo")
+    Switch.objects.create(name="Front")
+    desk.post("/settings", {"version": "1", "record_external_calls": "off"})
+
+    assert desk.get(address).content.decode().count("imes in Asia/Tokyo, UTC+09:00") == 1

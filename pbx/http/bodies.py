@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import orjson
 
 _KEPT_DEPTH = 100
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")  # may be an id beyond 64 bits, which a float would round
+_LONG_NUMBER = re.compile(rb":\s*[0-9]{19}")  # may be an id beyond 64 bits, which a float would round
 T = TypeVar("T")
 
 

@@ -379,12 +379,10 @@ def main() -> None:
     parser.add_argument("--no-crowd", action="store_true", help="leave the 1,000 subscribers out")
     options = parser.parse_args()
     receiver = free_port()
-    environment = {
-        "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
-        "LOG_LEVEL": "WARNING",
-        "SOCKETS_PER_TENANT": str(CROWD + 100),
-    }
-    with stack(**environment) as started, listener(receive_posts, receiver) as posts:
+    with (
+        stack(WEBHOOK_ALLOWED_NETWORKS="127.0.0.0/8", LOG_LEVEL="WARNING") as started,
+        listener(receive_posts, receiver) as posts,
+    ):
         started.start()
         eventually(started.is_ready)
         portal = Portal(started)

@@ -19,7 +19,7 @@ import redis
 import redis.asyncio
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import InterfaceError, OperationalError, ProgrammingError, connections, transaction
 from django.utils import timezone
 
 from events import deliveries, endpoints
@@ -212,7 +212,12 @@ class Courier:
         """Opens a lane for every endpoint with something due, or nudges the one it has."""
         for tenant in await self.database.run("public", _active_tenants, only):
             schema = tenant[1]
-            for endpoint_id in await self.database.run(schema, deliveries.due_endpoints, timezone.now()):
+            try:
+                due = await self.database.run(schema, deliveries.due_endpoints, timezone.now())
+            except ProgrammingError:  # its schema is being dropped; the others must not wait for it
+                log.warning("tenant passed over", tenant=schema, exc_info=True)
+                continue
+            for endpoint_id in due:
                 self._last_work = time.monotonic()
                 key = (schema, endpoint_id)
                 if key in self._lanes and not self._lanes[key][1].done():

@@ -211,7 +211,7 @@ class Sender:
             )
         except (aiohttp.ClientError, OSError, UnicodeError, ValueError) as error:
             reason = _words(error)
-        return Answer(None, reason[:300], _ms_since(started), request_headers=request.shown())
+        return Answer(None, _storable(reason)[:300], _ms_since(started), request_headers=request.shown())
 
     async def _attempt(self, request: "_Request", started: float) -> Answer:
         parts = check_url(request.url)
@@ -232,7 +232,7 @@ class Sender:
         received = await _first_kilobyte(response)
         return Answer(
             status=response.status,
-            reason=f"{response.status} {response.reason or ''}".strip()[:300],
+            reason=_storable(f"{response.status} {response.reason or ''}").strip()[:300],
             latency_ms=latency_ms,
             retry_after=response.headers.get("Retry-After", ""),
             request_headers=request.shown(),
@@ -330,9 +330,14 @@ async def _first_kilobyte(response: aiohttp.ClientResponse) -> bytes:
     return received
 
 
+def _storable(text: str) -> str:
+    """What a receiver said, whatever bytes it chose, in characters that the database takes."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
 def _headers_kept(headers: Mapping[str, str]) -> dict[str, str]:
     shown = list(headers.items())[:_HEADERS_KEPT]
-    return {name[:_HEADER_LENGTH]: value[:_HEADER_LENGTH].replace("\x00", "") for name, value in shown}
+    return {_storable(name[:_HEADER_LENGTH]): _storable(value[:_HEADER_LENGTH]) for name, value in shown}
 
 
 def _ms_since(started: float) -> int:

@@ -1,6 +1,7 @@
 """The courier at work: a real receiver, a real database, several lanes, and what breaks."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -323,3 +324,31 @@ def test_lost_database_connection_is_survived(
         worker.join()
     assert len(there.got) == 2
     assert states() == [(1, "delivered", 1), (2, "delivered", 1)]
+
+
+def test_answer_in_any_bytes_is_written_down(make_endpoint: Callable[..., Endpoint]) -> None:
+    """A reason phrase in Latin-1 and a Retry-After that no calendar knows: attempts like any other."""
+
+    def answer_all(listening: socket.socket, answers: list[bytes]) -> None:
+        for said in answers:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(said)
+
+    answers = [
+        b"HTTP/1.1 503 Plus tard\r\nRetry-After: Mon, 01 Jan 2026 00:00:00 +99999999999999999999\r\n"
+        b"Connection: close\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 Re\xe7u\r\nX-Note: \xe7\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+    ]
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=answer_all, args=(listening, answers))
+        server.start()
+        make_endpoint(f"http://127.0.0.1:{listening.getsockname()[1]}/")
+        write("a")
+        carry()
+        assert states() == [(1, "pending", 1)]
+        Delivery.objects.update(next_attempt_at=timezone.now())
+        carry()
+        server.join(10)
+    assert states() == [(1, "delivered", 2)]

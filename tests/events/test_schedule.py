@@ -7,6 +7,7 @@ import pytest
 from events.schedule import DELAYS, Ruling, Verdict, judge, wait_asked_for
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+_FAR_ZONE = "Mon, 01 Jan 2026 00:00:00 +99999999999999999999"
 
 
 def rule(status: int | None, retry_after: str = "", *, step: int = 0, age: timedelta = timedelta(0)) -> Ruling:
@@ -65,7 +66,15 @@ def test_patience_ends_with_the_schedule() -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("0", 1), ("3", 3), ("999999999999999999", 86400), ("Sun, 01 Mar 2026 11:00:00 GMT", 1), ("-5", None), ("", None)],
+    [
+        ("0", 1),
+        ("3", 3),
+        ("999999999999999999", 86400),
+        ("Sun, 01 Mar 2026 11:00:00 GMT", 1),
+        ("-5", None),
+        ("", None),
+        (_FAR_ZONE, None),
+    ],
 )
 def test_wait_asked_for(text: str, seconds: int | None) -> None:
     assert wait_asked_for(text, NOW) == (None if seconds is None else timedelta(seconds=seconds))

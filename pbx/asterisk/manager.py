@@ -110,17 +110,21 @@ async def signed_in(access: Access, listen: Callable[[Message], None]) -> AsyncI
             raise AmiError(f"The AMI connection broke: {group_error.exceptions[0]}.") from None
     finally:
         writer.close()
-        with contextlib.suppress(OSError, TimeoutError, ssl.SSLError):
-            await asyncio.wait_for(writer.wait_closed(), 1)
+        try:
+            async with asyncio.timeout(1):
+                await writer.wait_closed()
+        except (OSError, TimeoutError, ssl.SSLError):
+            pass
+        finally:
+            writer.transport.abort()  # a peer that reads no more would else keep it open
 
 
 async def _connect(access: Access) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     where = f"{access.host}:{access.ami_port}"
     try:
         context = ssl.create_default_context() if access.ami_tls else None
-        return await asyncio.wait_for(
-            asyncio.open_connection(access.host, access.ami_port, ssl=context, limit=_READ * 4), CONNECT_TIMEOUT
-        )
+        async with asyncio.timeout(CONNECT_TIMEOUT):  # wait_for would lose a connection made while it is cancelled
+            return await asyncio.open_connection(access.host, access.ami_port, ssl=context, limit=_READ * 4)
     except TimeoutError as error:
         raise AmiError(f"Nothing answers at {where}.") from error
     except OSError as error:

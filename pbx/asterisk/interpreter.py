@@ -365,6 +365,7 @@ class Interpreter:
             self._answer_target(session, target)
         else:
             target.dial_status, target.dial_ended_at = status, self._now
+            target.forwarded = bool(text(message, "Forward"))
 
     def _answer_target(self, session: Session, target: Target) -> None:
         target.answered_at = self._now

@@ -48,6 +48,7 @@ class Target:
     by_queue: bool
     answered_at: datetime | None = None
     dial_status: str = ""  # of a dial that ended without an answer
+    forwarded: bool = False  # Dial followed its 302
     dial_ended_at: datetime | None = None
     is_ended: bool = False
 

@@ -12,6 +12,8 @@ def verdict_on(session: Session, target: Target, cause: str = "", status: int = 
     """`cause` and `status` (of SIP, 0 for none) are those of its hang-up."""
     if target.answered_at:
         return _who_hung_up(session, target), 0
+    if target.forwarded:
+        return EndReason.REDIRECTED, status if 300 <= status < 400 else 302
     if cause == causes.ANSWERED_ELSEWHERE or _lost_the_race(session, target):
         return EndReason.NONE, 0
     dialler = session.channels.get(target.dialler)

@@ -21,7 +21,7 @@ from cdr.callevents import CallEnded, CallEvent, CallStarted, SessionMerged
 from cdr.models import CDR, CallEventRow, Direction, LiveSession
 from cdr.records import direction_of, record_of
 from cdr.session import Session, fold
-from events.log import Draft
+from events.log import Draft, append
 from tenants.models import Tenant
 
 log = structlog.get_logger(__name__)
@@ -192,8 +192,8 @@ def _settle(
     terms = ledger.terms_of(tenant)
     records = [record_of(each, sip_domain=terms.sip_domain, rates=terms.rates) for each in (*finished, *corrected)]
     if wanted:
-        ledger.tell(
-            _progress(tenant, live, {each.session_id: each for each in changed}, told, terms.sip_domain, wanted)
+        append(
+            list(_progress(tenant, live, {each.session_id: each for each in changed}, told, terms.sip_domain, wanted))
         )
     if absorbed:
         ledger.delete(absorbed)  # ended before its merge was told

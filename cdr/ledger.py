@@ -74,11 +74,6 @@ def _draft(tenant: Tenant, record: Record, targets: list[tuple[int, TargetRecord
     return event_log.Draft(CALL_CDR, record.session_id, now, v16, v22_of(v16, record, targets))
 
 
-def tell(drafts: Iterable[event_log.Draft]) -> None:
-    """Writes what happens while calls last into the event log."""
-    event_log.append(list(drafts))
-
-
 def delete(session_ids: Sequence[str]) -> int:
     """Deletes records with their targets, and tells that they are gone. Returns how many stood."""
     standing = sorted(CDR.objects.filter(session_id__in=session_ids).values_list("session_id", flat=True))

@@ -41,6 +41,7 @@ from pbx.asterisk.verdicts import verdict_on, verdict_on_call
 
 WAIT_FOR_CALL_ID = timedelta(seconds=2)  # it comes within milliseconds, or ARI hangs
 WAIT_FOR_CALLEE = timedelta(seconds=5)
+KEEP_CALL_ID = timedelta(minutes=1)  # a busy AMI may lag behind ARI by a whole short call
 CLOCK_STEP = timedelta(seconds=5)  # events are out of order by less; more is a clock that was set
 WAIT_FOR_HANGUPS = timedelta(seconds=2)  # CEL overtakes the hangups that it sums up
 FEATURE_MAX = 16
@@ -70,6 +71,7 @@ class Interpreter:
         self._merged: dict[str, str] = {}  # Linkedid of an absorbed session: that of the one that goes on
         self._local_diallers: dict[str, str] = {}  # a Local channel without its ;1 or ;2: Uniqueid of who dialled it
         self._call_ids: dict[str, str] = {}  # by Uniqueid, of the channels that ARI has told
+        self._destroyed: dict[str, datetime] = {}  # by Uniqueid; AMI may not have told of its birth
         self._now = datetime.min.replace(tzinfo=UTC)  # by the switch's clock, corrected
         self._seen_at = self._now  # by ours
         self._out: list[CallEvent] = []
@@ -96,7 +98,7 @@ class Interpreter:
             if isinstance(told, Mapping):
                 self.learn_call_id(str(told.get("id", "")), str(told.get("protocol_id", "")))
         if event.get("type") == "ChannelDestroyed" and isinstance(gone := event.get("channel"), Mapping):
-            self._call_ids.pop(str(gone.get("id", "")), None)
+            self._destroyed[str(gone.get("id", ""))] = received_at
         return self._flush()
 
     def learn_call_id(self, uniqueid: str, call_id: str) -> None:
@@ -111,6 +113,7 @@ class Interpreter:
         """Nobody waits for its Call-IDs until it is back."""
         self.expects_ari = False
         self._call_ids.clear()
+        self._destroyed.clear()
 
     def tick(self, now: datetime) -> list[CallEvent]:
         """Time passes: what was kept back long enough goes out, and what Asterisk declared over is closed."""
@@ -118,6 +121,9 @@ class Interpreter:
         for session in list(self._sessions.values()):
             if session.over_since and now - session.over_since > WAIT_FOR_HANGUPS:
                 self._close(session)
+        for uniqueid in [each for each, since in self._destroyed.items() if now - since > KEEP_CALL_ID]:
+            del self._destroyed[uniqueid]
+            self._call_ids.pop(uniqueid, None)
         return self._flush()
 
     def session_ids(self) -> set[str]:

@@ -122,6 +122,13 @@ def test_a_recorded_flow_becomes_the_record_a_person_would_write(flow: str) -> N
 # --- What no flow shows ---
 
 
+def test_ari_may_be_ahead_of_ami_by_a_whole_call() -> None:
+    rows = recorded("extension_to_extension")
+    ahead = [row for row in rows if row["source"] == "ari"] + [row for row in rows if row["source"] == "ami"]
+    assert shorthand(interpreted(ahead)) == shorthand(interpreted(rows))
+    assert records_of(interpreted(ahead)) == records_of(interpreted(rows))
+
+
 def channel(number: str, uniqueid: str, **more: str) -> Row:
     """A part of an event: a phone's channel, in a call of 1.1."""
     prefix = more.pop("prefix", "")

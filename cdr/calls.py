@@ -196,7 +196,7 @@ def _settle(
             list(_progress(tenant, live, {each.session_id: each for each in changed}, told, terms.sip_domain, wanted))
         )
     if absorbed:
-        ledger.delete(absorbed)  # ended before its merge was told
+        ledger.delete(tenant, absorbed)  # ended before its merge was told
     ledger.write(tenant, switch_id, records[: len(finished)], {each: live[each].cdr_id for each in roots})
     ledger.correct(tenant, switch_id, records[len(finished) :])
 

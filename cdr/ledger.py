@@ -74,19 +74,15 @@ def _draft(tenant: Tenant, record: Record, targets: list[tuple[int, TargetRecord
     return event_log.Draft(CALL_CDR, record.session_id, now, v16, v22_of(v16, record, targets))
 
 
-def delete(session_ids: Sequence[str]) -> int:
+def delete(tenant: Tenant, session_ids: Sequence[str]) -> int:
     """Deletes records with their targets, and tells that they are gone. Returns how many stood."""
     standing = sorted(CDR.objects.filter(session_id__in=session_ids).values_list("session_id", flat=True))
     if not standing:
         return 0
     CDR.objects.filter(session_id__in=standing).delete()
     now = timezone.now()
-    told = event_log.append(
-        [
-            event_log.Draft(CDR_DELETED, each, now, {"event_type": CDR_DELETED, "session_id": each, "time": unix(now)})
-            for each in standing
-        ]
-    )
+    said = {"event_type": CDR_DELETED, "session_id": "", "tenant_id": str(tenant.pk), "time": unix(now)}
+    told = event_log.append([event_log.Draft(CDR_DELETED, each, now, said | {"session_id": each}) for each in standing])
     DeletedCDR.objects.bulk_create([DeletedCDR(session_id=event.session_id, changed_in=event.id) for event in told])
     return len(standing)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from events.models import Profile
-from events.types import EVENT_TYPES
 
 Schema = dict[str, Any]
 _FOLDER = Path(__file__).parent / "schemas"
@@ -66,7 +65,7 @@ def asyncapi(*, host: str, secure: bool) -> Schema:
     document["servers"] = {"portal": {"host": host, "protocol": "wss" if secure else "ws"}}
     channel, components = document["channels"]["wsi"], document["components"]
     told = []
-    for event_type, profile in _to_choose_from():
+    for event_type, profile in contracts():
         name = f"{event_type}.{profile}"
         schema = payload_schema(event_type, profile)
         components["schemas"][name] = schema
@@ -90,15 +89,10 @@ def asyncapi(*, host: str, secure: bool) -> Schema:
 def add_webhooks(result: Schema, generator: object, request: object, public: bool) -> Schema:
     """A drf-spectacular postprocessing hook: the `webhooks` of the OpenAPI document."""
     schemas = result.setdefault("components", {}).setdefault("schemas", {})
-    for event_type, profile in _to_choose_from():
+    for event_type, profile in contracts():
         schemas[_component(event_type, profile)] = payload_schema(event_type, profile)
-    result["webhooks"] = {event_type: {"post": _webhook(event_type)} for event_type, _ in _to_choose_from()}
+    result["webhooks"] = {event_type: {"post": _webhook(event_type)} for event_type, _ in contracts()}
     return result
-
-
-def _to_choose_from() -> list[tuple[str, str]]:
-    """What an endpoint or a subscription may ask for; the log holds more."""
-    return [(event_type, profile) for event_type, profile in contracts() if event_type in EVENT_TYPES]
 
 
 def _webhook(event_type: str) -> Schema:

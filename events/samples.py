@@ -1,8 +1,10 @@
 """Examples of every message, as the test button sends them: the call of the documentation, in the tenant's name."""
 
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, get_args
 
+from events.recording_messages import RecordingFact, RecordingFile, RecordingType, recording_message
+from tenants.changes import SYSTEM, Actor
 from tenants.models import Tenant
 
 SESSION_ID = "690852418417594368"
@@ -25,7 +27,20 @@ _LEG_PROGRESS = {
     "cdr_target_fail": (9, "102"),
     "cdr_target_end": (19, "103"),
 }
-EXAMPLES: tuple[str, ...] = ("call_cdr", "cdr_updated", *_PROGRESS, *_LEG_PROGRESS)
+_RECORDING_ID = "690852418417594370"
+_AGENT = Actor(kind="phone", name="103")
+# Of its recording: seconds after the call began, who did it, and why.
+_RECORDING: dict[RecordingType, tuple[int, Actor, str]] = {
+    "recording_started": (11, SYSTEM, "the tenant records all calls"),
+    "recording_paused": (14, _AGENT, "*48"),
+    "recording_resumed": (16, _AGENT, "*49"),
+    "recording_stopped": (19, SYSTEM, "the call ended"),
+    "recording_ready": (21, SYSTEM, ""),
+    "recording_failed": (21, SYSTEM, "the file is empty"),
+    "recording_deleted": (30, Actor(kind="user", name="admin"), ""),
+}
+_OF_A_SEGMENT = get_args(RecordingType)[:4]
+EXAMPLES: tuple[str, ...] = ("call_cdr", "cdr_updated", "cdr_deleted", *_PROGRESS, *_LEG_PROGRESS, *_RECORDING)
 
 
 def example(event_type: str, tenant: Tenant, ended: datetime, *, profile: str) -> dict[str, Any]:
@@ -34,6 +49,11 @@ def example(event_type: str, tenant: Tenant, ended: datetime, *, profile: str) -
         return _call_message(event_type, tenant, ended)
     if event_type in _LEG_PROGRESS:
         return _leg_message(event_type, tenant, ended)
+    if event_type == "cdr_deleted":
+        return _gone(tenant, ended)
+    for recording_type in _RECORDING:
+        if recording_type == event_type:
+            return _recording_message(recording_type, tenant, ended)
     record = call_cdr(tenant, ended, profile=profile)
     if event_type == "call_cdr":
         return record
@@ -78,6 +98,37 @@ def _leg_message(event_type: str, tenant: Tenant, ended: datetime) -> dict[str, 
         "did": "18800606",
         "outbound_caller_id": "",
     }
+
+
+def _gone(tenant: Tenant, ended: datetime) -> dict[str, Any]:
+    return {
+        "event_type": "cdr_deleted",
+        "session_id": SESSION_ID,
+        "tenant_id": str(tenant.pk),
+        "time": str(int(ended.timestamp())),
+    }
+
+
+def _recording_message(recording_type: RecordingType, tenant: Tenant, ended: datetime) -> dict[str, Any]:
+    after, actor, reason = _RECORDING[recording_type]
+    began = ended - timedelta(seconds=_DURATION)
+    fact = RecordingFact(
+        type=recording_type, at=began + timedelta(seconds=after), session_id=SESSION_ID, cdr_id=int(_CDR_ID),
+        recording_id=_RECORDING_ID, medium="audio", actor=actor, reason=reason,
+        segment=1 if recording_type in _OF_A_SEGMENT else None,
+        file=_file(tenant, began) if recording_type == "recording_ready" else None,
+    )  # fmt: skip
+    return recording_message(fact, tenant)
+
+
+def _file(tenant: Tenant, began: datetime) -> RecordingFile:
+    return RecordingFile(
+        duration_ms=6000,
+        size=96044,
+        sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        content_type="audio/wav",
+        file_name=f"{tenant.pk}_{SESSION_ID}_1888722_1_{began:%Y%m%d-%H%M%S}.wav",
+    )
 
 
 def call_cdr(tenant: Tenant, ended: datetime, *, profile: str) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""The kinds of event an endpoint or a subscription may ask for."""
+"""The kinds of event there are: an endpoint or a subscription may ask for any."""
 
 DEFAULT = "call_cdr"
 EVENT_TYPES: tuple[str, ...] = (
     DEFAULT,
     "cdr_updated",
+    "cdr_deleted",
     "call_start",
     "call_update_info",
     "cdr_target_add",

@@ -35,7 +35,7 @@ def test_changes_tell_created_corrected_and_deleted_in_the_order_of_the_log(acme
     object.__setattr__(late, "session_id", "one")
     apply(acme, [late])
     with transaction.atomic():
-        assert ledger.delete(["two", "nobody"]) == 1
+        assert ledger.delete(acme, ["two", "nobody"]) == 1
 
     assert seen() == [(3, "created", "three"), (4, "corrected", "one"), (5, "deleted", "two")]
     assert seen(since=5) == []

@@ -34,7 +34,7 @@ def test_changes_are_followed_page_by_page(acme: Tenant, reader: Client) -> None
     for session in ("one", "two", "three"):
         call(acme, session)
     with transaction.atomic():
-        ledger.delete(["one"])
+        ledger.delete(acme, ["one"])
 
     first = reader.get("/api/v1/cdrs/changes", {"limit": 2}).json()
     assert [(item["change"], item["session_id"], item["event_id"]) for item in first["items"]] == [

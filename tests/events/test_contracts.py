@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pytest
@@ -19,7 +19,7 @@ from accounts.roles import Role
 from cdr import calls, ledger, progress
 from cdr.callevents import CallEvent
 from cdr.models import RateRule
-from events import contracts, deliveries, samples
+from events import contracts, deliveries, recording_messages, samples
 from events.closing import CloseCode
 from events.feed import in_thread
 from events.log import render
@@ -31,10 +31,10 @@ from tenants.models import Tenant
 from tests.cdr.tables import events, ext, outside, spec_call
 from tests.events.conftest import AT, write
 from tests.events.test_consumers import peer
+from tests.events.test_recording_messages import recorded
 
 RECORD_TYPES = {"call_cdr", "cdr_updated"}
 ALL = [(event_type, profile) for event_type, profile in contracts.contracts()]
-CHOSEN = [(event_type, profile) for event_type, profile in ALL if event_type != "cdr_deleted"]
 BOTH = [Profile.V16.value, Profile.V22.value]
 
 
@@ -109,10 +109,36 @@ def test_a_corrected_record_is_as_its_schema_says(acme: Tenant, profile: str) ->
 def test_a_deleted_record_is_as_its_schema_says(acme: Tenant, profile: str) -> None:
     tell(acme, spec_call())
     with transaction.atomic():
-        ledger.delete([event.session_id for event in spec_call()[:1]])
+        ledger.delete(acme, [event.session_id for event in spec_call()[:1]])
     (_, document) = sent(profile)
-    assert document["event_type"] == "cdr_deleted"
     assert faults(document, profile) == []
+    assert (document["event_type"], document["tenant_id"]) == ("cdr_deleted", str(acme.pk))
+
+
+@pytest.mark.parametrize("profile", BOTH)
+def test_every_message_of_a_recording_is_as_its_schema_says(acme: Tenant, profile: str) -> None:
+    acme.event_types = list(EVENT_TYPES)
+    with transaction.atomic():
+        recording_messages.tell(acme, recorded())
+    documents = sent(profile)
+    assert [document["event_type"] for document in documents] == list(get_args(recording_messages.RecordingType))
+    assert [faults(document, profile) for document in documents] == [[]] * 7
+
+
+def test_a_recording_without_what_its_type_needs_is_not_as_its_schema_says(acme: Tenant) -> None:
+    by_type = {fact.type: recording_messages.recording_message(fact, acme) | {"event_id": "1"} for fact in recorded()}
+    wrong: list[tuple[recording_messages.RecordingType, dict[str, str]]] = [
+        ("recording_failed", {"reason": ""}),
+        ("recording_ready", {"sha256": "AB" * 32}),
+        ("recording_ready", {"url": "https://elsewhere.example/file"}),
+        ("recording_ready", {"content_type": "text/html"}),
+        ("recording_paused", {"segment": "0"}),
+        ("recording_paused", {"medium": "fax"}),
+        ("recording_paused", {"actor_kind": "ghost"}),
+    ]
+    for event_type, change in wrong:
+        assert faults(by_type[event_type], "v16") == []
+        assert len(faults(by_type[event_type] | change, "v16")) == 1, change
 
 
 @pytest.mark.parametrize("profile", BOTH)
@@ -123,7 +149,7 @@ def test_every_message_of_a_call_in_progress_is_as_its_schema_says(acme: Tenant,
     assert [found for document in documents if (found := faults(document, profile))] == []
 
 
-@pytest.mark.parametrize(("event_type", "profile"), CHOSEN)
+@pytest.mark.parametrize(("event_type", "profile"), ALL)
 def test_the_example_is_as_its_schema_says(acme: Tenant, event_type: str, profile: str) -> None:
     document = orjson.loads(render(samples.example(event_type, acme, AT, profile=profile), deliveries.TEST_EVENT_ID))
     assert document["event_type"] == event_type
@@ -131,7 +157,7 @@ def test_the_example_is_as_its_schema_says(acme: Tenant, event_type: str, profil
 
 
 def test_every_type_that_is_sent_has_an_example() -> None:
-    assert set(samples.EXAMPLES) == {event_type for event_type, _ in CHOSEN}
+    assert set(samples.EXAMPLES) == {event_type for event_type, _ in ALL}
 
 
 @pytest.mark.parametrize(("event_type", "profile"), ALL)
@@ -141,9 +167,10 @@ def test_a_schema_asks_for_every_field_that_is_sent_and_its_type(acme: Tenant, e
     assert set(schema["required"]) == set(schema["properties"])
     assert "$ref" not in orjson.dumps(schema).decode()
     assert "additionalProperties" not in schema
-    tell(acme, transferred_out(), spec_call(), corrected(), types=progress.TYPES)
+    tell(acme, transferred_out(), spec_call(), corrected(), types=EVENT_TYPES)
     with transaction.atomic():
-        ledger.delete([event.session_id for event in spec_call()[:1]])
+        recording_messages.tell(acme, recorded())
+        ledger.delete(acme, [event.session_id for event in spec_call()[:1]])
     document = next(each for each in sent(profile) if each["event_type"] == event_type)
     assert set(document) == set(schema["properties"])
     for name, value in document.items():
@@ -167,11 +194,9 @@ def test_a_target_in_the_other_spelling_is_no_target(acme: Tenant, profile: str)
 
 
 def test_every_type_that_is_sent_has_a_contract() -> None:
-    # Recordings tell nothing yet.
-    told = {name for name in EVENT_TYPES if not name.startswith("recording_")} | {"cdr_deleted"}
-    assert set(ALL) == {(name, profile) for name in told for profile in BOTH}
-    same = {name for name in told if _content(name, "v16") == _content(name, "v22")}
-    assert told - same == RECORD_TYPES
+    assert set(ALL) == {(name, profile) for name in EVENT_TYPES for profile in BOTH}
+    same = {name for name in EVENT_TYPES if _content(name, "v16") == _content(name, "v22")}
+    assert set(EVENT_TYPES) - same == RECORD_TYPES
 
 
 def _content(event_type: str, profile: str) -> dict[str, Any]:
@@ -208,7 +233,7 @@ def test_asyncapi_leads_everywhere_it_points() -> None:
     assert document["asyncapi"] == "3.0.0"
     assert document["servers"] == {"portal": {"host": "acme.portal.test:8000", "protocol": "wss"}}
     found = list(references(document))
-    assert len(found) > 3 * len(CHOSEN)
+    assert len(found) > 3 * len(ALL)
     for reference in found:
         assert isinstance(resolve(document, reference), dict), reference
 
@@ -216,7 +241,7 @@ def test_asyncapi_leads_everywhere_it_points() -> None:
 def test_asyncapi_names_every_event_and_every_operation() -> None:
     document = contracts.asyncapi(host="x", secure=False)
     commands = {"auth", "authReply", "subscribe", "subscribeReply", "unsubscribe", "unsubscribeReply"}
-    assert set(document["channels"]["wsi"]["messages"]) == commands | {f"{name}.{profile}" for name, profile in CHOSEN}
+    assert set(document["channels"]["wsi"]["messages"]) == commands | {f"{name}.{profile}" for name, profile in ALL}
     assert {name: each["action"] for name, each in document["operations"].items()} == {
         "authenticate": "receive",
         "subscribe": "receive",
@@ -224,7 +249,7 @@ def test_asyncapi_names_every_event_and_every_operation() -> None:
         "tell": "send",
     }
     told = [resolve(document, each["$ref"]) for each in document["operations"]["tell"]["messages"]]
-    assert [resolve(document, each["$ref"])["name"] for each in told] == [name for name, _ in CHOSEN]
+    assert [resolve(document, each["$ref"])["name"] for each in told] == [name for name, _ in ALL]
     assert resolve(document, "#/components/schemas/call_cdr.v22") == contracts.payload_schema("call_cdr", "v22")
 
 
@@ -309,7 +334,7 @@ def test_openapi_tells_the_webhooks(urls: str) -> None:
     document = SchemaGenerator(urlconf=urls).get_schema(request=None, public=True)
     validate_schema(document)
     assert document["openapi"].startswith("3.1")
-    assert set(document["webhooks"]) == {name for name, _ in CHOSEN}
+    assert set(document["webhooks"]) == {name for name, _ in ALL}
     operation = document["webhooks"]["call_cdr"]["post"]
     headers = {each["name"]: each["required"] for each in operation["parameters"]}
     assert headers == {

@@ -151,7 +151,7 @@ def test_test_sends_the_example_that_is_shown(browser: Client, make_endpoint: Ma
         path = f"{PAGE}/{endpoint.pk}"
         shown = re.findall(r'aria-label="Example of (\w+)">(.*?)</pre>', text_of(browser.get(path)), re.DOTALL)
         page = browser.post(f"{path}/test", {"event_type": "cdr_target_add"}, follow=True)
-        wrong = browser.post(f"{path}/test", {"event_type": "recording_ready"}, follow=True)
+        wrong = browser.post(f"{path}/test", {"event_type": "recording_lost"}, follow=True)
     assert [name for name, _ in shown] == list(samples.EXAMPLES)
     assert "The test of cdr_target_add was acknowledged: 200 OK." in text_of(page)
     assert "<h1>cdr_target_add to http://127.0.0.1" in text_of(page)

@@ -23,6 +23,7 @@ from cdr.ledger import numbered_targets
 from cdr.models import CDR, CallStatus, Direction, Target
 from cdr.records import seconds_between, status_of
 from cdr.selectors import estimate, narrowed, page_of, sees_all, simulators, visible_calls
+from events import log
 from events.models import Event, Profile
 
 May = Callable[[Permission], bool]
@@ -254,7 +255,7 @@ _CHANGES = inline_serializer(
     {
         "items": ChangeSerializer(many=True),
         "next": serializers.CharField(allow_null=True, help_text="`since` of the next page; null when there is none."),
-        "since": serializers.CharField(help_text="Where to go on later: the place of the last change given."),
+        "since": serializers.CharField(help_text="Where to go on later, here or at any door of the event log."),
     },
 )
 
@@ -269,17 +270,24 @@ class CDRChanges(Door):
         responses=_CHANGES,
     )
     def get(self, request: Request) -> Response:
-        """Every record created, corrected or deleted since, in the order of the event log, each once."""
+        """Every record created, corrected or deleted since, in the order of the event log, each once.
+
+        A `since` beyond the log's end is refused as `since_ahead`: it comes from another installation, or from before
+        a backup was restored.
+        """
         text = request.query_params.get("since", "0")
         if not (text.isascii() and text.isdigit() and len(text) <= 18):
             raise ApiError("bad_since", "since must be the id of an event, or 0.", details={"since": [text[:100]]})
         limit = limit_of(request)
-        found = changes_after(int(text), limit + 1)
-        given = found[:limit]
-        since = str(given[-1].place) if given else text
+        last = log.span().last
+        if int(text) > last:
+            raise ApiError("since_ahead", f"since is beyond the last event, {last}.")
+        found = changes_after(int(text), limit + 1, until=last)
+        given, is_more = found[:limit], len(found) > limit
+        since = str(given[-1].place if is_more else last)
         context = _context(request) | {"may": partial(may, request)}
         items = ChangeSerializer(cast(Any, given), many=True, context=context).data
-        return Response({"items": items, "next": since if len(found) > limit else None, "since": since})
+        return Response({"items": items, "next": since if is_more else None, "since": since})
 
 
 def full_call(call: CDR, allowed: May, context: Mapping[str, Any]) -> dict[str, Any]:

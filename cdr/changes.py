@@ -21,10 +21,15 @@ class Change:
     cdr: CDR | None
 
 
-def changes_after(since: int, limit: int) -> Sequence[Change]:
-    """The next changes in the order of the log. A record changed twice shows once, at its latest place."""
-    records = CDR.objects.filter(changed_in__gt=since).order_by("changed_in").prefetch_related("targets")[:limit]
-    gone = DeletedCDR.objects.filter(changed_in__gt=since).order_by("changed_in")[:limit]
+def changes_after(since: int, limit: int, *, until: int) -> Sequence[Change]:
+    """The next changes in the order of the log. A record changed twice shows once, at its latest place.
+
+    `until` is the log's end as it was before: a record and a deletion that commit between the two reads stand above it,
+    so that the one which was not seen yet is not passed by.
+    """
+    between = {"changed_in__gt": since, "changed_in__lte": until}
+    records = CDR.objects.filter(**between).order_by("changed_in").prefetch_related("targets")[:limit]
+    gone = DeletedCDR.objects.filter(**between).order_by("changed_in")[:limit]
     standing = (Change(row.changed_in, _kind(row), row.session_id, row) for row in records)
     deleted = (Change(row.changed_in, "deleted", row.session_id, None) for row in gone)
     return list(islice(merge(standing, deleted, key=lambda change: change.place), limit))

@@ -20,8 +20,8 @@ def call(tenant: Tenant, session: str) -> None:
     apply(tenant, events((0, "call.started", STARTED), (9, "call.ended", {"status_code": 404}), session=session))
 
 
-def seen(since: int = 0, limit: int = 10) -> list[tuple[int, str, str]]:
-    return [(change.place, change.kind, change.session_id) for change in changes_after(since, limit)]
+def seen(since: int = 0, limit: int = 10, until: int = 99) -> list[tuple[int, str, str]]:
+    return [(change.place, change.kind, change.session_id) for change in changes_after(since, limit, until=until)]
 
 
 def test_changes_tell_created_corrected_and_deleted_in_the_order_of_the_log(acme: Tenant) -> None:
@@ -39,3 +39,5 @@ def test_changes_tell_created_corrected_and_deleted_in_the_order_of_the_log(acme
 
     assert seen() == [(3, "created", "three"), (4, "corrected", "one"), (5, "deleted", "two")]
     assert seen(since=5) == []
+    # Somebody who had read the log's end before the deletion goes on from 4, and finds it there.
+    assert seen(until=4) == [(3, "created", "three"), (4, "corrected", "one")]

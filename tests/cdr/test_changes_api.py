@@ -7,9 +7,11 @@ from django.test import Client
 from accounts.models import ApiToken, User
 from accounts.roles import Role
 from cdr import calls, ledger
+from events.models import Event
 from tenants.crypto import token_hash
 from tenants.models import Tenant
 from tests.cdr.tables import events, ext
+from tests.events.conftest import write
 
 
 @pytest.fixture
@@ -57,6 +59,28 @@ def test_changes_are_followed_page_by_page(acme: Tenant, reader: Client) -> None
 def test_changes_refuse_a_place_that_is_none(reader: Client, since: str) -> None:
     answer = reader.get("/api/v1/cdrs/changes", {"since": since})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_since")
+
+
+def test_changes_refuse_a_place_beyond_the_log(acme: Tenant, reader: Client) -> None:
+    call(acme, "one")
+    answer = reader.get("/api/v1/cdrs/changes", {"since": "2"})
+    assert (answer.status_code, answer.json()["error"]) == (
+        400,
+        {"code": "since_ahead", "message": "since is beyond the last event, 1.", "details": {}},
+    )
+
+
+def test_the_place_after_the_last_page_is_good_at_the_other_doors(acme: Tenant, reader: Client) -> None:
+    """Behind the last change stand events that are no change; who goes on from there must not meet a gap in them."""
+    call(acme, "one")
+    write("two", "three", type="cdr_target_add")
+    Event.objects.filter(id__lte=2).delete()
+    since = reader.get("/api/v1/cdrs/changes").json()["since"]
+    assert since == "3"
+    admin = _client(Role.ADMIN)
+    assert admin.get("/api/v1/events", {"since": since}).json() == {
+        "items": [], "next": None, "cursor": "3", "gap": False,
+    }  # fmt: skip
 
 
 def test_changes_are_for_those_who_see_all_calls(acme: Tenant) -> None:

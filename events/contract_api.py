@@ -3,7 +3,7 @@
 from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
-from rest_framework.permissions import BasePermission
+from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -11,16 +11,14 @@ from rest_framework.views import APIView
 from events import contracts
 
 
-class SignedIn(BasePermission):
-    """Every person and every token of this host: a contract tells nothing of anybody."""
+class Contract(APIView):
+    """Open to all, as the OpenAPI document is: a contract tells nothing of anybody, and generators have no token."""
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        return bool(request.user and request.user.is_authenticated)
+    permission_classes = [AllowAny]
+    open_to_all = True
 
 
-class SchemasDoor(APIView):
-    permission_classes = [SignedIn]
-
+class SchemasDoor(Contract):
     @extend_schema(operation_id="event_schemas", tags=["contracts"], responses=OpenApiTypes.OBJECT)
     def get(self, request: Request) -> Response:
         """Every event type that is sent, in each profile, with the address of its JSON Schema."""
@@ -36,9 +34,7 @@ class SchemasDoor(APIView):
         return Response({"items": items, "next": None})
 
 
-class SchemaDoor(APIView):
-    permission_classes = [SignedIn]
-
+class SchemaDoor(Contract):
     @extend_schema(
         operation_id="event_schema",
         tags=["contracts"],
@@ -52,9 +48,7 @@ class SchemaDoor(APIView):
         return Response(schema, content_type="application/schema+json")
 
 
-class AsyncApiDoor(APIView):
-    permission_classes = [SignedIn]
-
+class AsyncApiDoor(Contract):
     @extend_schema(
         operation_id="asyncapi",
         tags=["contracts"],

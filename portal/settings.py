@@ -352,6 +352,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "events.contracts.add_webhooks",
         "portal.pages.api_docs.describe_errors",
+        "portal.pages.api_docs.describe_rate_limit",
     ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -34,6 +34,13 @@ _REFUSALS = {
     "404": "Not here.",
     "429": "Too many calls.",
 }
+# As `accounts.limiting` writes them.
+_RATE_LIMIT = {
+    "RateLimit-Limit": "How many calls this token may make in a minute.",
+    "RateLimit-Remaining": "How many of them are left.",
+    "RateLimit-Reset": "Seconds until the count begins anew.",
+}
+_RETRY_AFTER = {"Retry-After": "Seconds to wait before the next call."}
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -60,6 +67,23 @@ def describe_errors(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         for operation in operations.values():
             for code, description in _REFUSALS.items():
                 operation["responses"].setdefault(code, {"description": description, "content": content})
+    return result
+
+
+def describe_rate_limit(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Every answer to a token says what the token has left; missing while nobody counts, so never required."""
+    result["components"]["headers"] = {
+        name: {"description": text, "schema": {"type": "integer", "minimum": 0}}
+        for name, text in (_RATE_LIMIT | _RETRY_AFTER).items()
+    }
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            if not any("token" in way for way in operation.get("security", [])):
+                continue
+            for code, response in operation["responses"].items():
+                if code != "401":  # nobody's call is counted
+                    told = _RATE_LIMIT | (_RETRY_AFTER if code == "429" else {})
+                    response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in told}
     return result
 
 

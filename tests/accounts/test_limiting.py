@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.validation import validate_schema
 from pytest_django import Settings
 
 from accounts import limiting
@@ -78,6 +80,20 @@ def test_beyond_the_limit_is_refused_until_the_minute_ends(
     minute(61)
     assert told(acme_client.get(DOORS[0], headers=token)) == {
         "RateLimit-Limit": "2", "RateLimit-Remaining": "1", "RateLimit-Reset": "59",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("urls", "door"), [("portal.urls_tenant", "/api/v1/company"), ("portal.urls_system", "/api/v1/settings")]
+)
+def test_openapi_describes_the_headers(urls: str, door: str) -> None:
+    document = SchemaGenerator(urlconf=urls).get_schema(request=None, public=True)
+    validate_schema(document)
+    of_each = ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]
+    assert list(document["components"]["headers"]) == [*of_each, "Retry-After"]
+    responses = document["paths"][door]["get"]["responses"]
+    assert {code: list(response.get("headers", {})) for code, response in responses.items()} == {
+        "200": of_each, "400": of_each, "401": [], "403": of_each, "404": of_each, "429": [*of_each, "Retry-After"],
     }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ SAMPLES = {
     "IntConverter": "1", "StringConverter": "1", "SlugConverter": "a", "PathConverter": "a",
     "UUIDConverter": "00000000-0000-0000-0000-000000000000",
 }  # fmt: skip
-BY_OTHER_MEANS = {"open_to_all", "switch_token", "signed_in"}
+BY_OTHER_MEANS = {"open_to_all", "switch_token"}
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -49,7 +49,7 @@ def _doors() -> list[ParameterSet]:
 
 
 def _permissions(view: object) -> set[object]:
-    """What a view demands: rights, a switch's token, being signed in; `open_to_all` when it says so; else nothing."""
+    """What a view demands: rights, a switch's token; `open_to_all` when it says so; else nothing."""
     if getattr(view, "open_to_all", False):
         return {"open_to_all"}
     if getattr(view, "switch_door", False):
@@ -57,8 +57,6 @@ def _permissions(view: object) -> set[object]:
     door = getattr(view, "cls", None) or getattr(view, "view_class", None)
     if getattr(door, "open_to_all", False):
         return {"open_to_all"}
-    if [found.__name__ for found in getattr(door, "permission_classes", [])] == ["SignedIn"]:
-        return {"signed_in"}
     needed = getattr(door or view, "permission", None)
     return set(needed.values()) if isinstance(needed, dict) else {needed} - {None}
 

@@ -354,14 +354,17 @@ def test_openapi_tells_the_webhooks(urls: str) -> None:
 DOORS = ["/api/events/schemas/", "/api/events/schemas/call_cdr.v16.json", "/api/asyncapi.json"]
 
 
-def test_doors_are_open_to_every_role(
-    acme_client: Client, acme: Tenant, make_user: Callable[..., User], make_token: Callable[..., str]
+@pytest.mark.parametrize("door", DOORS)
+def test_doors_are_open_to_whoever_asks(
+    acme_client: Client, acme: Tenant, make_user: Callable[..., User], make_token: Callable[..., str], door: str
 ) -> None:
+    """As the OpenAPI document is: a generator has no token."""
+    stranger = acme_client.get(door)
+    assert stranger.status_code == 200
+    token = {"authorization": f"Bearer {make_token(scopes=('cdr.view',))}"}
+    assert acme_client.get(door, headers=token).json() == stranger.json()
     acme_client.force_login(make_user("someone", Role.USER), backend="accounts.backends.PortalBackend")
-    narrow = Client(headers={"host": "acme.portal.test", "authorization": f"Bearer {make_token(scopes=('cdr.view',))}"})
-    for door in DOORS:
-        assert acme_client.get(door).status_code == 200
-        assert narrow.get(door).json() == acme_client.get(door).json()
+    assert acme_client.get(door).json() == stranger.json()
 
 
 def test_doors_are_open_on_the_system_host(system_client: Client, make_token: Callable[..., str]) -> None:
@@ -374,11 +377,10 @@ def test_doors_are_open_on_the_system_host(system_client: Client, make_token: Ca
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_doors_are_closed_to_strangers_and_to_other_methods(
+def test_doors_refuse_a_token_of_somebody_else_and_other_methods(
     acme_client: Client, globex_client: Client, acme: Tenant, make_token: Callable[..., str], door: str
 ) -> None:
     ours = {"authorization": f"Bearer {make_token()}"}
-    assert acme_client.get(door).status_code == 401
     assert globex_client.get(door, headers=ours).status_code == 401
     assert acme_client.get(door, headers={"authorization": "Bearer nonsense"}).status_code == 401
     for method in ("post", "put", "patch", "delete"):

@@ -33,8 +33,11 @@ _ADVANCE = (
     " last_event_at = %s, merged_into = %s, incomplete = %s WHERE session_id = %s"
 )
 
-# The recordings room listens here: called with the sessions that events changed, in the same transaction.
-listeners: list[Callable[[Tenant, int, Sequence[Session]], None]] = []
+Listener = Callable[[Tenant, int, Sequence[Session], Sequence[CallEvent]], None]
+
+# The recordings room listens here: called with the sessions that events changed, and with the events that are new,
+# in the same transaction; an event may name a session that was merged into one of these (`Session.merged`).
+listeners: list[Listener] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,7 @@ def _settle(
     absorbed = [session_id for group in members.values() for session_id in group if live[session_id].merged_into]
     _save(live, [session_id for group in members.values() for session_id in group])
     for listener in listeners:
-        listener(tenant, switch_id, changed)
+        listener(tenant, switch_id, changed, told)
     wanted = frozenset(tenant.event_types).intersection(progress.TYPES)
     if not (absorbed or finished or corrected or wanted):
         return
@@ -279,6 +282,19 @@ def sessions_now(session_ids: Sequence[str]) -> list[Session]:
 def sessions_in_progress() -> QuerySet[LiveSession]:
     """Calls that have not ended, newest first."""
     return LiveSession.objects.filter(ended_time=None).order_by("-start_time", "session_id")
+
+
+def look_again(tenant: Tenant, session_ids: Sequence[str]) -> None:
+    """Has the listeners look at calls in progress once more, when something else than the call changed."""
+    live = _lock(set(session_ids))
+    by_switch: dict[int, list[str]] = defaultdict(list)
+    for session_id, row in live.items():
+        if row.ended_time is None and not row.merged_into:
+            by_switch[row.switch_id].append(session_id)
+    for switch_id, ids in by_switch.items():
+        sessions = sessions_now(ids)
+        for listener in listeners:
+            listener(tenant, switch_id, sessions, ())
 
 
 def close_lost_sessions(tenant: Tenant, switch_id: int, session_ids: Sequence[str], at: datetime | None = None) -> int:

@@ -9,7 +9,7 @@ from celery.beat import PersistentScheduler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
-TIMETABLES = ("portal.tasks", "tenants.tasks", "events.tasks", "cdr.tasks", "pbx.tasks")
+TIMETABLES = ("portal.tasks", "tenants.tasks", "events.tasks", "cdr.tasks", "recordings.tasks", "pbx.tasks")
 
 app = Celery("voxledger")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -3,3 +3,12 @@ from django.apps import AppConfig
 
 class RecordingsConfig(AppConfig):
     name = "recordings"
+
+    def ready(self) -> None:
+        from cdr import calls
+        from recordings import control, lookagain, reports
+        from tenants import changes, outbox
+
+        calls.listeners.append(control.react)
+        outbox.listeners.append(reports.on_command)
+        changes.listeners.append(lookagain.on_change)

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 _LEFT_OUT = re.compile(
     r"django_.*|axes_.*|accounts_(extensioncredential|apitoken|managedentry)", re.ASCII
 )  # fmt: skip
-_SECRET_COLUMNS = frozenset({"password", "secret", "previous_secret", "token", "token_hash"})
+_SECRET_COLUMNS = frozenset({"password", "secret", "former_secrets", "token", "token_hash"})
 
 
 def export_dir() -> Path:

@@ -21,6 +21,10 @@ class Tenant(TenantMixin):  # type: ignore[misc]
         FAILED = "failed", "Creation failed"
         DELETING = "deleting", "Being deleted"
 
+    class PauseStyle(models.TextChoices):
+        SKIP = "skip", "Skip the time"
+        SILENCE = "silence", "Leave silence"
+
     id = models.BigIntegerField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(max_length=200)
     host = models.CharField(max_length=63, unique=True)
@@ -32,6 +36,17 @@ class Tenant(TenantMixin):  # type: ignore[misc]
     currency = models.CharField(max_length=3, default="EUR")
     enable_extension_audio_recording = models.BooleanField(default=False)
     enable_extension_video_recording = models.BooleanField(default=False)
+    record_dual_tracks = models.BooleanField(default=False)  # caller on one channel, callee on the other
+    pause_style = models.CharField(max_length=7, choices=PauseStyle.choices, default=PauseStyle.SKIP)
+    longest_pause_seconds = models.PositiveIntegerField(default=0)  # then it is resumed by itself; 0 = never
+    announce_recording = models.BooleanField(default=False)  # callers are told; the CDR carries it
+    recording_days = models.PositiveSmallIntegerField(default=180)  # how long recordings are kept
+    recording_quota_mb = models.BigIntegerField(default=0)  # 0 = none
+    ask_play_reason = models.BooleanField(default=False)  # whoever listens says why
+    start_recording_code = models.CharField(max_length=7, default="*44")
+    stop_recording_code = models.CharField(max_length=7, default="*45")
+    pause_recording_code = models.CharField(max_length=7, default="*48")
+    resume_recording_code = models.CharField(max_length=7, default="*49")
     event_types = models.JSONField(default=list)  # what its event log keeps beside finished and corrected calls
     event_log_days = models.PositiveSmallIntegerField(default=30)  # how long its event log keeps an event
     simulated = models.BooleanField(default=False)  # a demo tenant, marked as such wherever it shows
@@ -214,6 +229,7 @@ class SwitchCommand(models.Model):
         PENDING = "pending"
         DONE = "done"
         FAILED = "failed"
+        EXPIRED = "expired"  # not confirmed in time: it is not handed out any more
 
     switch = models.ForeignKey(Switch, on_delete=models.CASCADE, related_name="commands")
     tenant_id = models.BigIntegerField()
@@ -222,6 +238,7 @@ class SwitchCommand(models.Model):
     recording_id = models.CharField(max_length=32)
     segment = models.PositiveIntegerField(default=1)
     medium = models.CharField(max_length=5, choices=[("audio", "audio"), ("video", "video")])
+    options = models.JSONField(default=dict)  # how to record, where the command says so: pause_style, dual_tracks
     state = models.CharField(max_length=8, choices=State.choices, default=State.PENDING)
     reason = models.CharField(max_length=300, blank=True, default="")
     at = models.DateTimeField(default=timezone.now)

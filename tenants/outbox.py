@@ -1,7 +1,9 @@
 """The command outbox of a switch: what it was told to do, handed out until it says what became of it."""
 
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import redis
 import structlog
@@ -14,6 +16,9 @@ from tenants.models import Switch, SwitchCommand
 HANDED_OUT_AT_ONCE = 100
 _REASON_MAX = 300
 _PATIENCE_SECONDS = 1.0
+
+# The recordings room listens here: called with a command that was confirmed or has expired, in the same transaction.
+listeners: list[Callable[[SwitchCommand], None]] = []
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +36,7 @@ def enqueue(
     recording_id: str,
     medium: Literal["audio", "video"],
     segment: int = 1,
+    options: Mapping[str, Any] | None = None,
 ) -> SwitchCommand:
     """Writes a command in the transaction of the decision behind it, and wakes the switch after."""
     row = SwitchCommand.objects.create(
@@ -41,6 +47,7 @@ def enqueue(
         recording_id=recording_id,
         segment=segment,
         medium=medium,
+        options=dict(options or {}),
     )
     transaction.on_commit(lambda: _wake(switch))
     return row
@@ -59,15 +66,42 @@ def pending_for(switch: Switch) -> list[SwitchCommand]:
     return rows
 
 
-def confirm(switch: Switch, command_id: int, state: SwitchCommand.State, reason: str = "") -> SwitchCommand | None:
-    """Notes what became of a command; saying the same twice is harmless. None when the switch has no such command."""
-    SwitchCommand.objects.filter(pk=command_id, switch=switch, state=SwitchCommand.State.PENDING).update(
-        state=state, reason=reason[:_REASON_MAX], confirmed_at=timezone.now()
+@transaction.atomic
+def confirm(
+    switch: Switch, command_id: int, state: SwitchCommand.State, reason: str = "", at: datetime | None = None
+) -> SwitchCommand | None:
+    """Notes what became of a command and when; saying the same twice is harmless.
+
+    None when the switch has no such command. A confirmation of one that has expired is noted by nobody: what it did
+    was undone by then.
+    """
+    changed = SwitchCommand.objects.filter(pk=command_id, switch=switch, state=SwitchCommand.State.PENDING).update(
+        state=state, reason=reason[:_REASON_MAX], confirmed_at=at or timezone.now()
     )
     row = SwitchCommand.objects.filter(pk=command_id, switch=switch).first()
-    if row is not None and row.state != state:
+    if row is not None and row.state not in (state, SwitchCommand.State.EXPIRED):
         raise ContradictionError
+    if row is not None and changed:
+        _tell(row)
     return row
+
+
+@transaction.atomic
+def expire(before: datetime, limit: int = 100) -> int:
+    """Gives up commands that no switch has confirmed since then, oldest first and bounded."""
+    waiting = SwitchCommand.objects.filter(state=SwitchCommand.State.PENDING, at__lt=before)
+    rows = list(waiting.select_for_update(skip_locked=True).order_by("id")[:limit])
+    for row in rows:
+        row.state, row.confirmed_at = SwitchCommand.State.EXPIRED, timezone.now()
+        row.reason = "The switch did not confirm it in time."
+        row.save(update_fields=["state", "confirmed_at", "reason"])
+        _tell(row)
+    return len(rows)
+
+
+def _tell(row: SwitchCommand) -> None:
+    for listener in listeners:
+        listener(row)
 
 
 def bell_of(token_hash: str) -> str:

@@ -13,6 +13,7 @@ from django.db.models import Model, QuerySet
 Cleaner = Callable[[Any], Any]
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
+_FEATURE_CODE = re.compile(r"[*#]{1,3}[0-9]{0,4}", re.ASCII)
 _RESERVED_HOSTS = frozenset({"www", "api", "system", "public", "localhost"})
 # Letters that turn the direction of what follows, so that a name reads as another one.
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -151,6 +152,12 @@ def currency(value: Any) -> str:
 def plain_number(written: str) -> str:
     """A telephone number as it is compared: without a leading + and without what people put between digits."""
     return re.sub(r"[ \u00a0().\-/]", "", written).removeprefix("+")
+
+
+def feature_code(value: Any) -> str:
+    if not isinstance(value, str) or not _FEATURE_CODE.fullmatch(value) or not 2 <= len(value) <= 7:
+        raise ValidationError("Use 2 to 7 signs: one to three of * and #, then up to four digits, such as *48.")
+    return value
 
 
 def did(value: Any) -> str:

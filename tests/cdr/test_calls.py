@@ -28,7 +28,7 @@ def told(acme: Tenant) -> Iterator[list[tuple[str, bool]]]:
     """What the recordings room would be told: each session with whether it has ended."""
     heard: list[tuple[str, bool]] = []
 
-    def listen(tenant: Tenant, switch_id: int, sessions: Sequence[Session]) -> None:
+    def listen(tenant: Tenant, switch_id: int, sessions: Sequence[Session], told: Sequence[CallEvent]) -> None:
         heard.extend((session.session_id, session.is_ended) for session in sessions)
 
     calls.listeners.append(listen)

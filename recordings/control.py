@@ -1,0 +1,464 @@
+"""What happens to the recordings of a call: by the policy when the call changes, and by the word of a person in it.
+
+All of it works inside the tenant's schema and in the transaction of what caused it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.models import Extension
+from cdr import calls
+from cdr.callevents import CALLER_LEG, CallEvent, FeatureDialled, Medium, Party, PartyKind
+from cdr.models import LiveSession
+from cdr.session import Session
+from recordings import policy
+from recordings.books import Book, Cause, Reason, Via, books_of, note_decision, tell_all
+from recordings.models import Decision, Gap, Recording
+from recordings.policy import MEDIA, Rule, Settings, Situation, Switches, Verdict
+from recordings.reports import REPORTS, take_report
+from tenants.changes import SYSTEM, Actor
+from tenants.models import SystemSettings, Tenant
+
+log = structlog.get_logger(__name__)
+
+MOST_FAILED_STARTS = 3  # segments in a row that the switch could not begin; then a person must look
+_GAP_OF: dict[str, Gap.Reason] = {
+    Rule.EXTERNAL_NUMBERS: Gap.Reason.EXTERNAL,
+    Rule.STOPPED_BY_HAND: Gap.Reason.STOPPED,
+}
+
+
+class Operation(StrEnum):
+    START = "start"
+    STOP = "stop"
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
+class ControlError(Exception):
+    """A person's command that cannot be carried out; `code` is stable, the message is for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+class NoSuchCallError(ControlError):
+    def __init__(self) -> None:
+        super().__init__("call_not_found", "There is no such call in progress.")
+
+
+class NotAPartyError(ControlError):
+    def __init__(self) -> None:
+        super().__init__("not_a_party", "Only an extension that is connected in this call may control its recording.")
+
+
+class NotRecordingError(ControlError):
+    def __init__(self, medium: str) -> None:
+        super().__init__("not_recording", f"The {medium} of this call is not being recorded.")
+
+
+class ForbiddenByPolicyError(ControlError):
+    def __init__(self, message: str) -> None:
+        super().__init__("forbidden_by_policy", message)
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What a person's command led to: the commands that a switch must still confirm; none when it was so already."""
+
+    commands: tuple[int, ...]
+
+
+# --- The policy at work ------------------------------------------------------------------------------------
+
+
+def react(tenant: Tenant, switch_id: int, sessions: Sequence[Session], told: Sequence[CallEvent]) -> None:
+    """Listens to `cdr.calls`: brings the recordings of these calls to what the policy and the people in them want."""
+    by_session = _books_by_session(tenant, sessions)
+    sessions = [each for each in sessions if each.connected_parties() or by_session[each.session_id]]
+    if not sessions:
+        return
+    said: dict[str, list[CallEvent]] = defaultdict(list)
+    root = {each: session.session_id for session in sessions for each in (session.session_id, *session.merged)}
+    for event in told:
+        if event.session_id in root:
+            said[root[event.session_id]].append(event)
+    settings = settings_now(tenant, {party.number for each in sessions for party in _extensions(each)})
+    last = _last_decisions([each.session_id for each in sessions if not each.is_ended])
+    for session in sessions:
+        scene = _Scene(tenant, switch_id, session, settings, last, by_session[session.session_id])
+        scene.play(said[session.session_id])
+        tell_all(tenant, scene.books)
+
+
+def settings_now(tenant: Tenant, numbers: Iterable[str]) -> Settings:
+    users = Extension.objects.filter(number__in=set(numbers)).values_list("number", "record_audio", "record_video")
+    return Settings(
+        tenant=Switches(tenant.enable_extension_audio_recording, tenant.enable_extension_video_recording),
+        users={number: Switches(audio, video) for number, audio, video in users},
+        record_external_calls=SystemSettings.current().record_external_calls,
+    )
+
+
+def _books_by_session(tenant: Tenant, sessions: Sequence[Session]) -> dict[str, list[Book]]:
+    root = {each: session.session_id for session in sessions for each in (session.session_id, *session.merged)}
+    rows = Recording.objects.select_for_update().filter(
+        Q(switch_session_id__in=list(root)) | Q(session_id__in=list(root)), ended_at=None
+    )
+    found: dict[str, list[Book]] = defaultdict(list)
+    for book in books_of(tenant, rows.order_by("id")):
+        found[root.get(book.recording.switch_session_id) or root[book.recording.session_id]].append(book)
+    return found
+
+
+def _last_decisions(session_ids: Sequence[str]) -> dict[tuple[str, str], tuple[str, bool, str]]:
+    """What the policy said last of each call and medium."""
+    rows = Decision.objects.filter(session_id__in=session_ids, via=Via.POLICY, rule__in=list(Rule))
+    latest = rows.order_by("session_id", "medium", "-at", "-id").distinct("session_id", "medium")
+    return {(row.session_id, row.medium): (row.rule, row.record, row.extension) for row in latest}
+
+
+class _Scene:
+    """One call with its recordings, under the settings now in force."""
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        switch_id: int,
+        session: Session,
+        settings: Settings,
+        last: Mapping[tuple[str, str], tuple[str, bool, str]],
+        books: list[Book],
+    ) -> None:
+        self.tenant, self.switch_id, self.session, self.settings = tenant, switch_id, session, settings
+        self.last = last
+        self.books = books
+        self.connected = session.connected_parties()
+        self.at = timezone.now()
+
+    def book(self, medium: Medium) -> Book | None:
+        return next((each for each in self.books if self._is_own(each) and each.recording.medium == medium), None)
+
+    def play(self, told: Sequence[CallEvent]) -> None:
+        self.at = min(max((event.at for event in told), default=timezone.now()), timezone.now())
+        for event in told:
+            if isinstance(event, REPORTS):
+                take_report(self.books, event)
+        if self.session.is_ended:
+            for book in self.books:
+                book.finish(self.session.ended_time or self.at)
+            return
+        self._take_over_merged()
+        for event in told:
+            if isinstance(event, FeatureDialled):
+                self._obey_code(event)
+        for medium in MEDIA:
+            self._steer(medium)
+
+    # --- Policy ----------------------------------------------------------------------------------------------
+
+    def _steer(self, medium: Medium) -> None:
+        book = self.book(medium)
+        verdict = self._verdict(medium, book)
+        why = self._why(verdict)
+        changed = self._note(medium, verdict, why, book)
+        if book is None:
+            if not verdict.record:
+                return
+            book = self._open(medium)
+        if book.recording.is_wanted != verdict.record:
+            book.recording.is_wanted = verdict.record
+            book.recording.save(update_fields=["is_wanted"])
+        self._add_extensions(book, verdict)
+        if verdict.record:
+            self._keep_recording(book, why)
+        elif book.current:
+            book.begin_gap(medium, _GAP_OF.get(verdict.rule, Gap.Reason.SWITCHES), why)
+            book.stop(why, end_reason=_GAP_OF.get(verdict.rule, Gap.Reason.SWITCHES))
+        if changed or verdict.record:
+            book.settle()
+
+    def _verdict(self, medium: Medium, book: Book | None) -> Verdict:
+        override = book.recording.override if book else ""
+        situation = Situation(
+            connected=self.connected,
+            has_video="video" in self.session.media,
+            was_recording=bool(book and book.recording.is_wanted),
+            override=override if override in ("start", "stop") else "",  # type: ignore[arg-type]
+        )
+        return policy.decide(medium, situation, self.settings)
+
+    def _keep_recording(self, book: Book, why: Reason) -> None:
+        current = book.current
+        if current is not None and self._was_transferred(current.legs):
+            moved = Reason(self.at, Cause.TRANSFER, record=True, parties=why.parties)
+            book.stop(moved, end_reason="transfer")
+            current = None
+            why = moved
+        if current is None and book.pause is None and self.connected and book.failed_starts < MOST_FAILED_STARTS:
+            if any(segment.started_at for segment in book.segments):
+                book.begin_gap(book.recording.medium, Gap.Reason.TRANSFER, why)
+            book.start(why, self._legs())
+
+    def _was_transferred(self, legs: Sequence[Sequence[str]]) -> bool:
+        """Somebody of those it began with has gone, and somebody new has come."""
+        before, now = {tuple(leg) for leg in legs}, {tuple(leg) for leg in self._legs()}
+        return bool(before - now) and bool(now - before)
+
+    def _legs(self) -> list[tuple[str, str]]:
+        legs = [key for key, leg in self.session.legs.items() if leg.is_connected]
+        return [(self.session.session_id, CALLER_LEG), *legs] if self.session.caller_left is None else legs
+
+    def _open(self, medium: Medium) -> Book:
+        row = Recording.objects.create(
+            session_id=self.session.session_id,
+            switch_session_id=self.session.session_id,
+            switch_id=self.switch_id,
+            medium=medium,
+            caller=self.session.caller.number,
+            callee=self.session.started.callee.number,
+            dual_tracks=self.tenant.record_dual_tracks,
+            pause_style=self.tenant.pause_style,
+            announced=self.tenant.announce_recording,
+            created_at=self.at,
+        )
+        book = books_of(self.tenant, [row])[0]
+        self.books.append(book)
+        return book
+
+    def _add_extensions(self, book: Book, verdict: Verdict) -> None:
+        numbers = sorted({*book.recording.extensions, *(party.number for party in self._extensions())})
+        if verdict.record and numbers != book.recording.extensions:
+            book.recording.extensions = numbers
+            book.recording.save(update_fields=["extensions"])
+
+    def _extensions(self) -> list[Party]:
+        return [party for party in self.connected if party.kind is PartyKind.EXTENSION]
+
+    def _note(self, medium: Medium, verdict: Verdict, why: Reason, book: Book | None) -> bool:
+        """Writes down what was decided, when it differs from what was decided last."""
+        if book is None and verdict.rule in (Rule.NOBODY_CONNECTED, Rule.NO_VIDEO):
+            return False
+        said = (str(verdict.rule), verdict.record, verdict.extension)
+        if self.last.get((self.session.session_id, medium)) == said:
+            return False
+        note_decision(self.session.session_id, medium, why, book.recording if book else None)
+        return True
+
+    def _why(self, verdict: Verdict) -> Reason:
+        return Reason(
+            at=self.at,
+            rule=verdict.rule,
+            record=verdict.record,
+            extension=verdict.extension,
+            settings=_told_settings(self.settings),
+            parties=[{"number": party.number, "kind": party.kind} for party in self.connected],
+        )
+
+    # --- Merged calls ----------------------------------------------------------------------------------------
+
+    def _is_own(self, book: Book) -> bool:
+        return book.recording.switch_session_id == self.session.session_id
+
+    def _take_over_merged(self) -> None:
+        """What was recorded of a call merged into this one ends; a pause and a person's word go over to this one's."""
+        for book in [each for each in self.books if not self._is_own(each)]:
+            own = self.book(book.medium) or self._open(book.medium)
+            own.recording.override = own.recording.override or book.recording.override
+            own.recording.is_wanted = own.recording.is_wanted or book.recording.is_wanted
+            own.recording.save(update_fields=["override", "is_wanted"])
+            if book.pause and not own.pause:
+                self._carry_pause(book.pause, own)
+            book.stop(Reason(self.at, Cause.TRANSFER, record=False), end_reason="transfer")
+            book.recording.session_id = self.session.session_id
+            book.recording.save(update_fields=["session_id"])
+            book.finish(self.at)
+
+    def _carry_pause(self, pause: Gap, own: Book) -> None:
+        kind, _, name = pause.begun_by.partition(" ")
+        actor = Actor(kind=kind if kind in ("user", "token", "phone") else "system", name=name)  # type: ignore[arg-type]
+        own.order_pause(Reason(self.at, Cause.PAUSED, record=False, actor=actor, via=Via(pause.begun_via)), own.medium)
+
+    # --- People ----------------------------------------------------------------------------------------------
+
+    def _obey_code(self, event: FeatureDialled) -> None:
+        """An internal party's feature code acts on all media; whoever else dials one is not heard."""
+        operation = operation_of_code(self.tenant, event.code)
+        party = self._party_of(event)
+        if operation is None or party is None or party.kind is not PartyKind.EXTENSION:
+            return
+        why = Reason(
+            event.at, operation, record=operation != Operation.STOP,
+            actor=Actor(kind="phone", name=party.number), via=Via.FEATURE_CODE,
+        )  # fmt: skip
+        try:
+            self.obey(operation, MEDIA, why)
+        except ControlError as error:
+            log.info("feature code had no effect", session_id=self.session.session_id, reason=error.code)
+
+    def _party_of(self, event: FeatureDialled) -> Party | None:
+        if event.leg == CALLER_LEG and self.session.caller_left is None:
+            return self.session.caller if self.connected else None
+        leg = self.session.leg_of(event.session_id, event.leg)
+        return leg.callee if leg and leg.is_connected else None
+
+    def obey(self, operation: Operation, media: Iterable[Medium], why: Reason) -> Ordered:
+        """Carries out a person's command as far as it concerns each medium; says why not when it concerns none."""
+        given = {id(book): len(book.commands) for book in self.books}
+        wanted = [each for each in media if each == "audio" or "video" in self.session.media or self.book("video")]
+        concerned = [self._obey_for(operation, medium, why) for medium in wanted]
+        if not any(concerned):
+            raise NotRecordingError(" and ".join(wanted or media))
+        return Ordered(tuple(each for book in self.books for each in book.commands[given.get(id(book), 0) :]))
+
+    def _obey_for(self, operation: Operation, medium: Medium, why: Reason) -> bool:
+        match operation:
+            case Operation.START:
+                return self._start(medium, why)
+            case Operation.STOP:
+                return self._stop(medium, why)
+            case Operation.PAUSE:
+                return self._pause(medium, why)
+            case Operation.RESUME:
+                return self._resume(medium, why)
+
+    def _start(self, medium: Medium, why: Reason) -> bool:
+        has_video = "video" in self.session.media
+        situation = Situation(self.connected, has_video, was_recording=False, override="start")
+        verdict = policy.decide(medium, situation, self.settings)
+        if not verdict.record:
+            raise ForbiddenByPolicyError(policy.told(medium, verdict.rule))
+        book = self.book(medium) or self._open(medium)
+        self._keep_word(book, "start", why)
+        if book.pause:
+            self._resume(medium, why)
+        self._steer(medium)
+        return True
+
+    def _stop(self, medium: Medium, why: Reason) -> bool:
+        book = self.book(medium)
+        if book is None:
+            return False
+        self._keep_word(book, "stop", why)
+        self._steer(medium)
+        return True
+
+    def _keep_word(self, book: Book, word: policy.Override, why: Reason) -> None:
+        book.recording.override = word
+        book.recording.save(update_fields=["override"])
+        book.note(why)
+
+    def _pause(self, medium: Medium, why: Reason) -> bool:
+        book = self.book(medium)
+        if book is None or not book.recording.is_wanted:
+            return False
+        if book.pause is None:
+            book.order_pause(why, medium)
+            book.settle()
+        video = self.book("video")
+        if medium == "audio" and video and video.current and not video.pause and not video.open_gap("audio"):
+            video.order_pause(why, "audio")  # an MP4 has sound of its own
+        return True
+
+    def _resume(self, medium: Medium, why: Reason) -> bool:
+        book = self.book(medium)
+        if book is None or not (book.recording.is_wanted or book.pause):
+            return False
+        if book.pause is not None:
+            book.order_resume(why, medium)
+            if book.current is None:
+                book.end_gap(medium, why.at)
+                book.note(why)
+                self._steer(medium)
+            book.settle()
+        video = self.book("video")
+        if medium == "audio" and video and video.open_gap("audio"):
+            video.order_resume(why, "audio")
+        return True
+
+
+def _extensions(session: Session) -> list[Party]:
+    return [party for party in session.connected_parties() if party.kind is PartyKind.EXTENSION]
+
+
+def _told_settings(settings: Settings) -> dict[str, Any]:
+    return {
+        "tenant": {"audio": settings.tenant.audio, "video": settings.tenant.video},
+        "users": {number: {"audio": each.audio, "video": each.video} for number, each in settings.users.items()},
+        "record_external_calls": settings.record_external_calls,
+    }
+
+
+# --- A person's command ------------------------------------------------------------------------------------
+
+
+def operation_of_code(tenant: Tenant, code: str) -> Operation | None:
+    return {
+        tenant.start_recording_code: Operation.START,
+        tenant.stop_recording_code: Operation.STOP,
+        tenant.pause_recording_code: Operation.PAUSE,
+        tenant.resume_recording_code: Operation.RESUME,
+    }.get(code)
+
+
+@transaction.atomic
+def command(
+    tenant: Tenant,
+    session_id: str,
+    operation: Operation,
+    media: Sequence[Medium],
+    *,
+    actor: Actor,
+    via: Via,
+    as_extension: str = "",
+) -> Ordered:
+    """Start, stop, pause or resume a call's recording by the word of a person: an administrator, or, when
+    `as_extension` is given, that extension, which must be connected in this very call."""
+    row = LiveSession.objects.filter(session_id=session_id).values_list("merged_into", flat=True).first()
+    root = row or session_id
+    live = LiveSession.objects.select_for_update().filter(session_id=root, ended_time=None).first()
+    session = next(iter(calls.sessions_now([root])), None) if live else None
+    if live is None or session is None or session.is_ended:
+        raise NoSuchCallError
+    if as_extension and as_extension not in {party.number for party in _extensions(session)}:
+        raise NotAPartyError
+    books = _books_by_session(tenant, [session])[root]
+    settings = settings_now(tenant, {party.number for party in _extensions(session)})
+    scene = _Scene(tenant, live.switch_id, session, settings, _last_decisions([root]), books)
+    why = Reason(
+        scene.at, operation, record=operation not in (Operation.STOP, Operation.PAUSE), actor=actor, via=via,
+    )  # fmt: skip
+    ordered = scene.obey(operation, media, why)
+    tell_all(tenant, scene.books)
+    return ordered
+
+
+def resume_long_pauses(tenant: Tenant, now: datetime) -> int:
+    """Ends pauses that have lasted as long as the tenant allows."""
+    if not tenant.longest_pause_seconds:
+        return 0
+    since = now - timedelta(seconds=tenant.longest_pause_seconds)
+    open_gaps = Gap.objects.filter(until=None, reason=Gap.Reason.PAUSED, since__lt=since, recording__ended_at=None)
+    waiting = open_gaps.filter(ended_via="").values_list("recording__session_id", "medium").distinct()[:500]
+    resumed = 0
+    for session_id, medium in waiting:
+        resumed += _resume(tenant, session_id, "video" if medium == "video" else "audio")
+    return resumed
+
+
+def _resume(tenant: Tenant, session_id: str, medium: Medium) -> int:
+    try:
+        command(tenant, session_id, Operation.RESUME, [medium], actor=SYSTEM, via=Via.LONGEST_PAUSE)
+    except ControlError:
+        return 0
+    return 1

@@ -1,0 +1,194 @@
+"""What a switch says of its recordings: that it did what it was told, that it could not, or that one began or ended."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import cast
+
+import structlog
+from django.utils import timezone
+
+from cdr.callevents import CallEvent, Medium, RecordingFailed, RecordingStarted, RecordingStopped
+from recordings.books import Book, Cause, Reason, Via, books_of, tell_all
+from recordings.models import Decision, Gap, Recording, Segment
+from tenants.models import SwitchCommand, Tenant
+from tenants.schemas import in_schema
+
+log = structlog.get_logger(__name__)
+
+Report = RecordingStarted | RecordingStopped | RecordingFailed
+REPORTS = (RecordingStarted, RecordingStopped, RecordingFailed)
+MOST_TRIES = 3  # of a start, a resume or a stop that the switch refuses, one after the other
+UNSUPPORTED = "unsupported"  # a reason that begins so is final: the switch will never be able to
+_ENDS = {
+    SwitchCommand.State.DONE: Decision.Outcome.DONE,
+    SwitchCommand.State.FAILED: Decision.Outcome.FAILED,
+    SwitchCommand.State.EXPIRED: Decision.Outcome.EXPIRED,
+}
+
+
+def on_command(row: SwitchCommand) -> None:
+    """Listens to `tenants.outbox`: a command was confirmed, refused, or not answered in time."""
+    tenant = Tenant.objects.filter(pk=row.tenant_id).first()
+    if tenant is None or not row.recording_id.isdigit():
+        return
+    with in_schema(tenant.schema_name):
+        Decision.objects.filter(command_id=row.pk).update(
+            outcome=_ENDS[SwitchCommand.State(row.state)], outcome_reason=row.reason, answered_at=row.confirmed_at
+        )
+        books = books_of(tenant, Recording.objects.select_for_update().filter(pk=int(row.recording_id)))
+        for book in books:
+            _Answer(book, row).take()
+        tell_all(tenant, books)
+
+
+class _Answer:
+    """One command's end, and what it means for the recording it was about."""
+
+    def __init__(self, book: Book, row: SwitchCommand) -> None:
+        self.book, self.row = book, row
+        self.at = row.confirmed_at or timezone.now()
+        self.segment = next((each for each in book.segments if each.number == row.segment), None)
+        self.medium = cast(Medium, row.medium)
+
+    def take(self) -> None:
+        if self.segment is None:
+            return
+        is_done = self.row.state == SwitchCommand.State.DONE
+        if not is_done and self.book.recording.ended_at is not None:
+            return  # the call was quicker; what ran has ended with it
+        match self.row.command:
+            case SwitchCommand.Command.START:
+                _began(self.book, self.segment, self.at) if is_done else self._start_failed(self.segment)
+            case SwitchCommand.Command.PAUSE:
+                self._paused() if is_done else self._pause_failed()
+            case SwitchCommand.Command.RESUME:
+                self._resumed() if is_done else self._resume_failed()
+            case SwitchCommand.Command.STOP:
+                _ended(self.book, self.segment, self.at) if is_done else self._stop_failed()
+        self.book.settle()
+
+    def _start_failed(self, segment: Segment) -> None:
+        self._alarm("The switch could not start recording")
+        _failed(self.book, segment, self.row.reason, self.at)
+        if self._may_try_again() and self.book.recording.is_wanted and self.book.failed_starts < MOST_TRIES:
+            self.book.start(self._why(Cause.RETRY), segment.legs)
+
+    def _paused(self) -> None:
+        if (gap := self.book.open_gap(self.medium)) and gap.reason == Gap.Reason.PAUSED and self.at > gap.since:
+            gap.since = self.at  # until then it was recorded
+            gap.save(update_fields=["since"])
+        self.book.say("recording_paused", self.at, segment=self.row.segment)
+
+    def _pause_failed(self) -> None:
+        """Somebody asked for privacy: what cannot be paused is stopped."""
+        self._alarm("The switch could not pause, so the recording was stopped")
+        if self.book.current is not None:
+            self.book.begin_gap(self.book.medium, Gap.Reason.PAUSED, self._why(Cause.PAUSE_FAILED))
+            self.book.stop(self._why(Cause.PAUSE_FAILED), end_reason=Gap.Reason.PAUSED)
+
+    def _resumed(self) -> None:
+        self.book.end_gap(self.medium, self.at)
+        self.book.say("recording_resumed", self.at, segment=self.row.segment)
+
+    def _resume_failed(self) -> None:
+        """A segment that cannot be resumed is given up for a new one."""
+        self._alarm("The switch could not resume")
+        segment = self.book.current
+        if segment is None or not self._may_try_again():
+            return
+        why = self._why(Cause.RETRY)
+        self.book.stop(why, end_reason=Gap.Reason.FAILED)
+        self.book.end_gap(self.medium, self.at)
+        self.book.begin_gap(self.book.medium, Gap.Reason.FAILED, why)
+        self.book.start(why, segment.legs)
+
+    def _stop_failed(self) -> None:
+        segment = self.segment
+        if segment is None or segment.state != Segment.State.STOPPING:
+            return
+        self._alarm("The switch could not stop recording")
+        tried = Decision.objects.filter(
+            recording=self.book.recording, segment=segment.number, command=SwitchCommand.Command.STOP
+        ).count()
+        if tried < MOST_TRIES:
+            segment.state = Segment.State.RUNNING
+            self.book.stop(self._why(Cause.RETRY, record=False), end_reason=segment.end_reason)
+
+    def _alarm(self, what: str) -> None:
+        problem = f"{what}: {self.row.reason or 'it did not say why'}"
+        self.book.note_problem(problem if problem.endswith(".") else f"{problem}.")
+        log.error(
+            "recording command failed", session_id=self.row.session_id, command=self.row.command, reason=self.row.reason
+        )
+
+    def _may_try_again(self) -> bool:
+        is_over = self.book.recording.ended_at is not None
+        return not is_over and not self.row.reason.lower().startswith(UNSUPPORTED)
+
+    def _why(self, cause: Cause, *, record: bool = True) -> Reason:
+        return Reason(at=self.at, rule=cause, record=record and cause != Cause.PAUSE_FAILED, via=Via.SWITCH)
+
+
+def take_report(books: Sequence[Book], event: CallEvent) -> None:
+    """A switch tells by itself that a recording began, ended or failed."""
+    if not isinstance(event, REPORTS):
+        return
+    book = next((each for each in books if str(each.recording.pk) == event.recording_id), None)
+    segment = book.segments[-1] if book and book.segments else None
+    if book is None or segment is None:
+        return
+    if isinstance(event, RecordingStarted):
+        _began(book, segment, event.at)
+    elif isinstance(event, RecordingStopped):
+        unasked = segment.state == Segment.State.RUNNING
+        _ended(book, segment, event.at, reason=event.reason)
+        if unasked:
+            book.begin_gap(book.medium, Gap.Reason.FAILED, Reason(event.at, Cause.RETRY, record=True, via=Via.SWITCH))
+            book.note_problem(f"The switch stopped recording by itself{f': {event.reason}' if event.reason else ''}.")
+    else:
+        book.note_problem(f"The switch failed to record: {event.reason or 'it did not say why'}.")
+        _failed(book, segment, event.reason, event.at)
+    book.settle()
+
+
+def _began(book: Book, segment: Segment, at: datetime) -> None:
+    over = book.recording.ended_at
+    if segment.started_at is not None or (segment.state != Segment.State.STARTING and over is None):
+        return
+    segment.state, segment.started_at, segment.problem = Segment.State.RUNNING, at, ""
+    if over is not None:  # the call was quicker than the confirmation
+        segment.state, segment.started_at, segment.ended_at = Segment.State.ENDED, min(at, over), over
+        book.recording.state, book.recording.problem = Recording.State.PROCESSING, ""
+        book.recording.save(update_fields=["state", "problem"])
+    segment.save(update_fields=["state", "started_at", "ended_at", "problem"])
+    if book.recording.started_at is None:
+        book.recording.started_at = at
+        book.recording.save(update_fields=["started_at"])
+    if book.pause is None:
+        book.end_gap(book.medium, at)
+    book.say("recording_started", at, segment=segment.number)
+
+
+def _ended(book: Book, segment: Segment, at: datetime, *, reason: str = "") -> None:
+    if segment.state not in (Segment.State.RUNNING, Segment.State.STOPPING):
+        return
+    segment.state, segment.ended_at = Segment.State.ENDED, at
+    segment.end_reason = segment.end_reason or Gap.Reason.FAILED
+    segment.save(update_fields=["state", "ended_at", "end_reason"])
+    if (gap := book.open_gap(book.medium)) and gap.reason != Gap.Reason.PAUSED and at > gap.since:
+        gap.since = at  # until then it was recorded
+        gap.save(update_fields=["since"])
+    book.say("recording_stopped", at, segment=segment.number, reason=reason or segment.end_reason)
+
+
+def _failed(book: Book, segment: Segment, reason: str, at: datetime) -> None:
+    if segment.state == Segment.State.STARTING:
+        segment.state, segment.problem = Segment.State.FAILED, reason[:300]
+    elif segment.state in (Segment.State.RUNNING, Segment.State.STOPPING):
+        segment.state, segment.ended_at, segment.problem = Segment.State.ENDED, at, reason[:300]
+        segment.end_reason = Gap.Reason.FAILED
+    else:
+        return
+    segment.save(update_fields=["state", "ended_at", "end_reason", "problem"])
+    book.begin_gap(book.medium, Gap.Reason.FAILED, Reason(at, Cause.RETRY, record=True, via=Via.SWITCH))
+    book.say("recording_failed", at, segment=segment.number, reason=reason or "The switch did not say why.")

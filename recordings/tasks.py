@@ -1,0 +1,65 @@
+"""Background work of this room. `BEAT` is its share of the scheduler's table."""
+
+from datetime import timedelta
+from typing import Any
+
+from celery import shared_task
+from django.db import transaction
+from django.utils import timezone
+
+from cdr import calls
+from recordings import control
+from recordings.lookagain import is_announced_no_more
+from tenants import outbox
+from tenants.models import Tenant
+from tenants.schemas import current_schema
+from tenants.tasks import tenant_task
+
+COMMAND_PATIENCE = timedelta(seconds=15)  # so long a switch has to confirm a command
+AT_ONCE = 100  # calls that one transaction looks at again
+
+BEAT: dict[str, dict[str, Any]] = {
+    "recordings-expire-commands": {
+        "task": "recordings.tasks.expire_commands", "schedule": 3.0, "options": {"expires": 3},
+    },
+    "recordings-resume-long-pauses": {
+        "task": "recordings.tasks.resume_long_pauses", "schedule": 5.0, "options": {"expires": 5},
+    },
+}  # fmt: skip
+
+
+@shared_task
+def expire_commands() -> int:
+    return outbox.expire(timezone.now() - COMMAND_PATIENCE)
+
+
+@shared_task
+def resume_long_pauses() -> None:
+    limited = Tenant.objects.filter(state=Tenant.State.ACTIVE, longest_pause_seconds__gt=0)
+    for schema in limited.values_list("schema_name", flat=True).iterator():
+        resume_long_pauses_of.delay(schema)
+
+
+@tenant_task()
+def resume_long_pauses_of() -> int:
+    return control.resume_long_pauses(_tenant(), timezone.now())
+
+
+@tenant_task()
+def look_again() -> int:
+    """A switch was changed: the calls in progress are looked at again, a hundred in a transaction."""
+    is_announced_no_more()
+    tenant, looked_at, last = _tenant(), 0, ""
+    while True:
+        answered = calls.sessions_in_progress().filter(answered_time__isnull=False, session_id__gt=last)
+        ids = list(answered.order_by("session_id").values_list("session_id", flat=True)[:AT_ONCE])
+        if not ids:
+            return looked_at
+        with transaction.atomic():
+            calls.look_again(tenant, ids)
+        looked_at, last = looked_at + len(ids), ids[-1]
+
+
+def _tenant() -> Tenant:
+    tenant: Tenant = Tenant.objects.get(schema_name=current_schema())
+    return tenant

@@ -70,6 +70,8 @@ class RtpStream(asyncio.DatagramProtocol):
         self.sending = False
         self.remote: Address | None = None
         self.received: list[tuple[float, bytes]] = []  # arrival (monotonic clock), mu-law
+        self.sequence = secrets.randbits(16)  # both begin anywhere (RFC 3550, 5.1)
+        self.timestamp = secrets.randbits(32)
         self.events_received = 0  # packets of DTMF; a feature code must not reach the other party
         self._dtmf: deque[tuple[int, int]] = deque()  # event, frame of the press
         self._transport: asyncio.DatagramTransport | None = None
@@ -106,26 +108,26 @@ class RtpStream(asyncio.DatagramProtocol):
 
     async def _send_frames(self) -> None:
         source = secrets.randbits(32)
-        sequence = timestamp = pressed_at = position = 0
+        pressed_at = position = 0
         next_at = time.monotonic()
         while True:
             if self.sending and self.remote is not None and self._transport is not None:
                 if self._dtmf:
                     event, frame = self._dtmf.popleft()
                     if frame == 0:
-                        pressed_at = timestamp
+                        pressed_at = self.timestamp
                     ending = 0x80 if frame >= DTMF_FRAMES - 3 else 0
                     duration = min(frame + 1, DTMF_FRAMES - 2) * FRAME
                     kind = TELEPHONE_EVENT | (0x80 if frame == 0 else 0)
-                    header = struct.pack("!BBHII", 0x80, kind, sequence, pressed_at, source)
+                    header = struct.pack("!BBHII", 0x80, kind, self.sequence, pressed_at, source)
                     packet = header + struct.pack("!BBH", event, ending | 10, duration)
                 else:
                     frames = tone_frames(self.tone_hz)
-                    packet = struct.pack("!BBHII", 0x80, ULAW, sequence, timestamp, source)
+                    packet = struct.pack("!BBHII", 0x80, ULAW, self.sequence, self.timestamp, source)
                     packet += frames[position % len(frames)]
                     position += 1
-                sequence = (sequence + 1) & 0xFFFF
-                timestamp = (timestamp + FRAME) & 0xFFFFFFFF
+                self.sequence = (self.sequence + 1) & 0xFFFF
+                self.timestamp = (self.timestamp + FRAME) & 0xFFFFFFFF
                 self._transport.sendto(packet, self.remote)
             next_at += 0.02
             await asyncio.sleep(max(0.0, next_at - time.monotonic()))

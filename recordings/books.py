@@ -88,6 +88,11 @@ class Book:
         return gap if gap and gap.reason == Gap.Reason.PAUSED else None
 
     @property
+    def is_held_back(self) -> bool:
+        """Somebody paused it, and nobody has asked yet to resume."""
+        return self.pause is not None and not self.pause.ended_via
+
+    @property
     def failed_starts(self) -> int:
         """Segments in a row that never ran, up to now."""
         count = 0

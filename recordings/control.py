@@ -24,13 +24,12 @@ from recordings import policy
 from recordings.books import Book, Cause, Reason, Via, books_of, note_decision, tell_all
 from recordings.models import Decision, Gap, Recording
 from recordings.policy import MEDIA, Rule, Settings, Situation, Switches, Verdict
-from recordings.reports import REPORTS, take_report
+from recordings.reports import MOST_TRIES, REPORTS, is_final, take_report
 from tenants.changes import SYSTEM, Actor
 from tenants.models import SystemSettings, Tenant
 
 log = structlog.get_logger(__name__)
 
-MOST_FAILED_STARTS = 3  # segments in a row that the switch could not begin; then a person must look
 _GAP_OF: dict[str, Gap.Reason] = {
     Rule.EXTERNAL_NUMBERS: Gap.Reason.EXTERNAL,
     Rule.STOPPED_BY_HAND: Gap.Reason.STOPPED,
@@ -205,10 +204,15 @@ class _Scene:
             book.stop(moved, end_reason="transfer")
             current = None
             why = moved
-        if current is None and book.pause is None and self.connected and book.failed_starts < MOST_FAILED_STARTS:
+        if current is None and not book.is_held_back and self.connected and self._may_start(book):
             if any(segment.started_at for segment in book.segments):
                 book.begin_gap(book.recording.medium, Gap.Reason.TRANSFER, why)
             book.start(why, self._legs())
+
+    def _may_start(self, book: Book) -> bool:
+        """Not again what the switch has failed at too often, or says that it never can: then a person must look."""
+        last = book.segments[-1] if book.segments else None
+        return book.failed_starts < MOST_TRIES and not (last and is_final(last.problem))
 
     def _was_transferred(self, legs: Sequence[Sequence[str]]) -> bool:
         """Somebody of those it began with has gone, and somebody new has come."""
@@ -377,7 +381,6 @@ class _Scene:
         if book.pause is not None:
             book.order_resume(why, medium)
             if book.current is None:
-                book.end_gap(medium, why.at)
                 book.note(why)
                 self._steer(medium)
             book.settle()

@@ -123,10 +123,14 @@ class _Answer:
 
     def _may_try_again(self) -> bool:
         is_over = self.book.recording.ended_at is not None
-        return not is_over and not self.row.reason.lower().startswith(UNSUPPORTED)
+        return not is_over and not is_final(self.row.reason)
 
     def _why(self, cause: Cause, *, record: bool = True) -> Reason:
         return Reason(at=self.at, rule=cause, record=record and cause != Cause.PAUSE_FAILED, via=Via.SWITCH)
+
+
+def is_final(reason: str) -> bool:
+    return reason.lower().startswith(UNSUPPORTED)
 
 
 def take_report(books: Sequence[Book], event: CallEvent) -> None:
@@ -164,7 +168,7 @@ def _began(book: Book, segment: Segment, at: datetime) -> None:
     if book.recording.started_at is None:
         book.recording.started_at = at
         book.recording.save(update_fields=["started_at"])
-    if book.pause is None:
+    if not book.is_held_back:
         book.end_gap(book.medium, at)
     book.say("recording_started", at, segment=segment.number)
 
@@ -175,7 +179,9 @@ def _ended(book: Book, segment: Segment, at: datetime, *, reason: str = "") -> N
     segment.state, segment.ended_at = Segment.State.ENDED, at
     segment.end_reason = segment.end_reason or Gap.Reason.FAILED
     segment.save(update_fields=["state", "ended_at", "end_reason"])
-    if (gap := book.open_gap(book.medium)) and gap.reason != Gap.Reason.PAUSED and at > gap.since:
+    was_silent = segment.end_reason != Gap.Reason.PAUSED  # not so when it is stopped because it could not be paused
+    gap = book.open_gap(book.medium)
+    if gap and at > gap.since and not (gap.reason == Gap.Reason.PAUSED and was_silent):
         gap.since = at  # until then it was recorded
         gap.save(update_fields=["since"])
     book.say("recording_stopped", at, segment=segment.number, reason=reason or segment.end_reason)

@@ -1,0 +1,371 @@
+"""Calls played to a switch that obeys: the commands it gets and the ledger that the portal keeps."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import Extension
+from cdr import calls
+from cdr.callevents import Medium
+from recordings import control, tasks
+from recordings.books import Via
+from recordings.control import Operation
+from recordings.models import Decision, Gap, Recording
+from tenants import outbox
+from tenants.changes import Actor
+from tenants.models import Switch, Tenant
+from tests.cdr.tables import SESSION, at, ext
+from tests.recordings.stage import (
+    MOBILE,
+    QUEUE,
+    Line,
+    Stage,
+    gaps,
+    inbound,
+    joined,
+    left,
+    outbound,
+    over,
+    rules,
+    segments,
+)
+
+ADMIN = Actor(kind="user", name="admin")
+MEDIA: tuple[Medium, ...] = ("audio", "video")
+
+
+@pytest.fixture
+def stage(acme: Tenant, http_switch: Switch) -> Stage:
+    stage = Stage(acme, http_switch)
+    stage.extension("101", audio=True)
+    stage.extension("102")
+    return stage
+
+
+def code(second: float, digits: str, leg: str = "a") -> Line:
+    return (second, "feature.dialled", {"code": digits, "leg": leg})
+
+
+def state() -> list[tuple[str, str, bool]]:
+    return [(each.medium, each.state, each.problem != "") for each in Recording.objects.order_by("id")]
+
+
+# --- Policy ------------------------------------------------------------------------------------------------
+
+
+def test_an_inbound_call_is_recorded_from_its_answer_to_its_end(stage: Stage) -> None:
+    assert stage.play(*inbound()) == ["5 start audio 1"]
+    assert state() == [("audio", "recording", False)]
+    assert stage.play(over(65)) == ["5 start audio 1"]
+    assert state() == [("audio", "processing", False)]
+    assert segments() == [("audio", 1, "ended", 5.25, 65, "call_ended")]
+    assert gaps() == []
+    recording = Recording.objects.get()
+    assert (recording.caller, recording.callee, recording.extensions) == ("1888722", "101", ["101"])
+    assert rules() == [(5, "audio", "user_switch", True)]
+    decision = Decision.objects.exclude(command="").get()
+    assert (decision.command, decision.outcome, decision.answered_at) == ("start_recording", "done", at(5.25))
+    assert decision.settings == {
+        "tenant": {"audio": False, "video": False},
+        "users": {"101": {"audio": True, "video": False}},
+        "record_external_calls": True,
+    }
+    assert decision.parties == [
+        {"number": "1888722", "kind": "external"}, {"number": "101", "kind": "extension"},
+    ]  # fmt: skip
+
+
+def test_a_call_that_nobody_wants_recorded_says_why(stage: Stage) -> None:
+    assert stage.play(*inbound("102"), over(65)) == []
+    assert (rules(), state()) == ([(5, "audio", "switches_off", False)], [])
+
+
+def test_a_call_that_nobody_answered_decides_nothing(stage: Stage) -> None:
+    assert stage.play(*inbound()[:3], left(20, "a", "cancelled"), over(20)) == []
+    assert (rules(), state()) == ([], [])
+
+
+def test_a_video_call_is_recorded_in_each_medium_that_is_on(stage: Stage, acme: Tenant) -> None:
+    acme.enable_extension_video_recording = True
+    assert stage.play(*inbound(media=["audio", "video"])) == ["5 start audio 1", "5 start video 1"]
+    assert stage.play((30, "media.changed", {"media": ["audio"]}))[2:] == ["30 stop video 1"]
+    assert stage.play((40, "media.changed", {"media": ["audio", "video"]}))[3:] == ["40 start video 2"]
+
+
+def test_an_inbound_call_blind_transferred_out_stops(stage: Stage) -> None:
+    stage.external_calls(recorded=False)
+    lines = [*inbound(), left(30, "a"), *joined(31, "m", MOBILE), over(90)]
+    assert stage.play(*lines) == ["5 start audio 1", "32 stop audio 1"]
+    assert segments() == [("audio", 1, "ended", 5.25, 32.25, "external_numbers")]
+    assert gaps() == [("audio", "external_numbers", 32.25, 90, "system Voxledger", "")]
+    assert rules() == [
+        (5, "audio", "user_switch", True),
+        (30, "audio", "between_parties", True),
+        (32, "audio", "external_numbers", False),
+    ]
+
+
+def test_an_inbound_call_blind_transferred_out_goes_on_when_the_system_allows(stage: Stage) -> None:
+    lines = [*inbound(), left(30, "a"), *joined(31, "m", MOBILE), over(90)]
+    assert stage.play(*lines) == ["5 start audio 1", "32 stop audio 1", "32 start audio 2"]
+    assert segments() == [
+        ("audio", 1, "ended", 5.25, 32.25, "transfer"),
+        ("audio", 2, "ended", 32.25, 90, "call_ended"),
+    ]
+
+
+def test_an_outbound_call_whose_agent_leaves_stops(stage: Stage) -> None:
+    stage.external_calls(recorded=False)
+    left_by_caller: Line = (40, "caller.left", {"end_reason": "blind_transfer_complete"})
+    lines = [*outbound(), left_by_caller, *joined(40, "m", MOBILE), over(90)]
+    assert stage.play(*lines) == ["5 start audio 1", "41 stop audio 1"]
+
+
+def test_a_forward_on_no_answer_to_a_mobile_is_never_recorded(stage: Stage) -> None:
+    stage.external_calls(recorded=False)
+    lines = [*inbound()[:3], left(20, "a", "None"), *joined(20, "m", MOBILE), over(90)]
+    assert stage.play(*lines) == []
+    assert rules() == [(21, "audio", "external_numbers", False)]
+
+
+def test_the_internal_party_coming_back_starts_a_new_segment(stage: Stage) -> None:
+    stage.external_calls(recorded=False)
+    out = [*inbound(), left(30, "a"), *joined(31, "m", MOBILE)]
+    back = [left(50, "m"), *joined(50, "b", ext("101"))]
+    assert stage.play(*out, *back, over(90)) == ["5 start audio 1", "32 stop audio 1", "51 start audio 2"]
+    assert gaps() == [("audio", "external_numbers", 32.25, 51.25, "system Voxledger", "")]
+
+
+def test_a_conference_that_loses_its_last_internal_party_stops(stage: Stage) -> None:
+    stage.external_calls(recorded=False)
+    lines = [*inbound(), *joined(20, "m", MOBILE), left(40, "a", "callee_disconnect")]
+    assert stage.play(*lines) == ["5 start audio 1", "40 stop audio 1"]
+
+
+def test_a_conference_that_only_grows_keeps_its_segment(stage: Stage) -> None:
+    assert stage.play(*inbound(), *joined(20, "b", ext("102"))) == ["5 start audio 1"]
+
+
+def test_a_caller_who_waits_in_a_queue_between_two_agents_stays_recorded(stage: Stage) -> None:
+    lines = [*inbound(), left(30, "a"), *joined(30, "q", QUEUE), *joined(40, "b", ext("101")), left(41, "q"), over(60)]
+    assert stage.play(*lines) == [
+        "5 start audio 1", "31 stop audio 1", "31 start audio 2", "41 stop audio 2", "41 start audio 3",
+    ]  # fmt: skip
+
+
+def test_a_consultation_merged_into_the_call_ends_its_own_recording(stage: Stage) -> None:
+    """101 asks 102 while the caller waits, then hands over: the consultation is the caller's call from there on."""
+    other = "consult"
+    lines: list[Line] = [
+        *inbound(),
+        (20, "call.started", {"session_id": other, "domain": "acme.test", "caller": ext("101"), "callee": ext("102")}),
+        (20, "target.added", {"session_id": other, "target_id": "c", "callee": ext("102")}),
+        (25, "target.answered", {"session_id": other, "target_id": "c"}),
+    ]
+    assert stage.play(*lines) == ["5 start audio 1", "25 start audio 1"]
+    stage.play((26, "feature.dialled", {"session_id": other, "code": "*48", "leg": "caller"}))
+    handed_over: list[Line] = [
+        (40, "session.merged", {"session_id": other, "into": SESSION}),
+        (40, "target.ended", {"target_id": "a", "end_reason": "attended_transfer_complete"}),
+        (40, "caller.left", {"session_id": other, "end_reason": "attended_transfer_complete"}),
+    ]
+    stage.play(*handed_over)
+    assert [(each.switch_session_id, each.session_id) for each in Recording.objects.order_by("id")] == [
+        (SESSION, SESSION), (other, SESSION),
+    ]  # fmt: skip
+    assert [row.ended_at for row in Recording.objects.filter(switch_session_id=other)] == [at(40)]
+    own = Recording.objects.get(switch_session_id=SESSION)
+    assert own.state == "paused"  # somebody asked for privacy, and nobody has taken it back
+
+
+# --- People ------------------------------------------------------------------------------------------------
+
+
+def test_feature_codes_pause_and_resume(stage: Stage) -> None:
+    lines = [*inbound(), code(10, "*48"), code(11, "*48"), code(20, "*49"), code(21, "*49"), over(30)]
+    assert stage.play(*lines) == ["5 start audio 1", "10 pause audio 1", "20 resume audio 1"]
+    assert gaps() == [("audio", "paused", 10.25, 20.25, "phone 101", "phone 101")]
+
+
+def test_feature_codes_start_and_stop(stage: Stage) -> None:
+    lines = [*inbound("102"), code(10, "*44"), code(20, "*45"), code(30, "*44"), over(40)]
+    assert stage.play(*lines) == ["10 start audio 1", "20 stop audio 1", "30 start audio 2"]
+    assert gaps() == [("audio", "stopped", 20.25, 30.25, "system Voxledger", "")]
+
+
+@pytest.mark.parametrize("leg", ["caller", "nobody"])
+def test_an_external_party_or_a_stranger_dials_in_vain(stage: Stage, leg: str) -> None:
+    assert stage.play(*inbound(), code(10, "*48", leg)) == ["5 start audio 1"]
+
+
+def test_codes_are_the_tenants(stage: Stage, acme: Tenant) -> None:
+    acme.pause_recording_code = "*77"
+    assert stage.play(*inbound(), code(10, "*48"), code(12, "*77")) == ["5 start audio 1", "12 pause audio 1"]
+
+
+def test_starting_between_external_numbers_is_refused_against_the_system_switch(stage: Stage, acme: Tenant) -> None:
+    stage.external_calls(recorded=False)
+    stage.play(*inbound("102"), left(30, "a"), *joined(31, "m", MOBILE))
+    with pytest.raises(control.ForbiddenByPolicyError, match="all parties were external"):
+        control.command(acme, SESSION, Operation.START, ["audio"], actor=ADMIN, via=Via.REST)
+
+
+def test_pausing_the_audio_pauses_the_sound_of_the_video(stage: Stage, acme: Tenant) -> None:
+    acme.enable_extension_audio_recording = acme.enable_extension_video_recording = True
+    stage.play(*inbound(media=["audio", "video"]))
+    control.command(acme, SESSION, Operation.PAUSE, ["audio"], actor=ADMIN, via=Via.REST)
+    stage.second = 10
+    stage.obey()
+    assert stage.commands[2:] == ["10 pause audio 1", "10 pause audio sound of video 1"]
+    assert sorted((gap.recording.medium, gap.medium) for gap in Gap.objects.select_related("recording")) == [
+        ("audio", "audio"), ("video", "audio"),
+    ]  # fmt: skip
+    assert state() == [("audio", "paused", False), ("video", "recording", False)]
+    control.command(acme, SESSION, Operation.RESUME, ["audio"], actor=ADMIN, via=Via.REST)
+    stage.obey()
+    assert Gap.objects.filter(until=None).count() == 0
+
+
+def test_a_pause_outlives_a_transfer(stage: Stage) -> None:
+    stage.extension("103", audio=True)
+    lines = [*inbound(), code(10, "*48"), left(30, "a"), *joined(31, "b", ext("103")), code(40, "*49", "b"), over(60)]
+    assert stage.play(*lines) == ["5 start audio 1", "10 pause audio 1", "32 stop audio 1", "40 start audio 2"]
+    assert gaps() == [("audio", "paused", 10.25, 40.25, "phone 101", "phone 103")]
+
+
+@pytest.mark.parametrize(
+    ("operation", "extension", "error"),
+    [
+        (Operation.PAUSE, "102", control.NotAPartyError),
+        (Operation.PAUSE, "1888722", control.NotAPartyError),
+        (Operation.STOP, "102", control.NotAPartyError),
+    ],
+)
+def test_only_an_internal_party_of_the_call_may_command_it(
+    stage: Stage, acme: Tenant, operation: Operation, extension: str, error: type[Exception]
+) -> None:
+    stage.play(*inbound())
+    phone = Actor(kind="phone", name=extension)
+    with pytest.raises(error):
+        control.command(acme, SESSION, operation, MEDIA, actor=phone, via=Via.SIP_MESSAGE, as_extension=extension)
+    assert outbox.pending_for(stage.switch) == []
+
+
+def test_what_cannot_be_commanded_says_why(stage: Stage, acme: Tenant) -> None:
+    with pytest.raises(control.NoSuchCallError):
+        control.command(acme, "nothing", Operation.PAUSE, ["audio"], actor=ADMIN, via=Via.REST)
+    stage.play(*inbound("102"))
+    with pytest.raises(control.NotRecordingError, match="The audio of this call is not being recorded"):
+        control.command(acme, SESSION, Operation.PAUSE, ["audio"], actor=ADMIN, via=Via.REST)
+    with pytest.raises(control.NotRecordingError):
+        control.command(acme, SESSION, Operation.PAUSE, ["video"], actor=ADMIN, via=Via.REST)
+    stage.play(over(30))
+    with pytest.raises(control.NoSuchCallError):
+        control.command(acme, SESSION, Operation.START, ["audio"], actor=ADMIN, via=Via.REST)
+
+
+def test_a_second_pause_asks_nothing_of_the_switch(stage: Stage, acme: Tenant) -> None:
+    stage.play(*inbound())
+    first = control.command(acme, SESSION, Operation.PAUSE, ["audio"], actor=ADMIN, via=Via.REST)
+    again = control.command(acme, SESSION, Operation.PAUSE, ["audio"], actor=ADMIN, via=Via.REST)
+    assert (len(first.commands), again.commands) == (1, ())
+
+
+def test_a_long_pause_ends_by_itself(stage: Stage, acme: Tenant) -> None:
+    stage.play(*inbound(), code(10, "*48"))
+    acme.longest_pause_seconds = 60
+    assert control.resume_long_pauses(acme, at(70)) == 0
+    assert control.resume_long_pauses(acme, at(71)) == 1
+    assert control.resume_long_pauses(acme, at(72)) == 0  # it has been asked for
+    stage.second = 72
+    stage.obey()
+    assert stage.commands[-1] == "72 resume audio 1"
+    assert gaps() == [("audio", "paused", 10.25, 72.25, "phone 101", "system Voxledger")]
+
+
+# --- A switch that does not obey ---------------------------------------------------------------------------
+
+
+def test_a_pause_that_fails_becomes_a_stop(stage: Stage) -> None:
+    stage.refuses = {"pause": "No such channel."}
+    assert stage.play(*inbound(), code(10, "*48")) == ["5 start audio 1", "10 pause audio 1", "10 stop audio 1"]
+    assert state() == [("audio", "paused", True)]
+    assert Recording.objects.get().problem == (
+        "The switch could not pause, so the recording was stopped: No such channel."
+    )
+    stage.refuses = {}
+    assert stage.play(code(20, "*49"), over(30))[3:] == ["20 start audio 2"]
+    assert gaps() == [("audio", "paused", 10.25, 20.25, "phone 101", "phone 101")]
+
+
+def test_a_pause_that_is_never_answered_becomes_a_stop(stage: Stage) -> None:
+    stage.play(*inbound())
+    stage.obeys = False
+    stage.play(code(10, "*48"))
+    outbox.expire(at(10) + timedelta(days=9999))
+    assert [row.command for row in outbox.pending_for(stage.switch)] == ["stop_recording"]
+    assert Decision.objects.get(command="pause_recording").outcome == "expired"
+
+
+def test_a_start_that_fails_is_tried_three_times(stage: Stage) -> None:
+    stage.refuses = {"start": "Out of disk space"}
+    assert stage.play(*inbound()) == ["5 start audio 1", "5 start audio 2", "5 start audio 3"]
+    assert stage.play((20, "party.held", {"leg": "a"})) == stage.commands  # nothing more until a person looks
+    assert state() == [("audio", "failed", True)]
+
+
+def test_what_a_switch_can_never_do_is_tried_once(stage: Stage, acme: Tenant) -> None:
+    acme.enable_extension_video_recording = True
+    stage.refuses = {"start": "unsupported: this switch records no video"}
+    stage.extension("105")
+    assert stage.play(*inbound("105", media=["audio", "video"])) == ["5 start video 1"]
+    assert state() == [("video", "failed", True)]
+    assert stage.play((20, "party.held", {"leg": "a"})) == ["5 start video 1"]
+
+
+def test_a_recording_that_the_switch_drops_is_started_again(stage: Stage) -> None:
+    stage.play(*inbound())
+    recording_id = str(Recording.objects.get().pk)
+    stopped: Line = (20, "recording.stopped", {"recording_id": recording_id, "reason": "channel gone"})
+    assert stage.play(stopped)[1:] == ["20 start audio 2"]
+    assert gaps() == [("audio", "failed", 20, 20.25, "system Voxledger", "")]
+    assert state() == [("audio", "recording", True)]
+
+
+def test_a_call_that_ends_before_the_confirmation_still_has_its_segment(stage: Stage) -> None:
+    stage.obeys = False
+    stage.play(*inbound(), over(8))
+    assert state() == [("audio", "failed", True)]
+    stage.obeys, stage.second = True, 5
+    stage.obey()
+    assert segments() == [("audio", 1, "ended", 5.25, 8, "")]
+    assert state() == [("audio", "processing", False)]
+
+
+# --- A switch that is changed while calls go on --------------------------------------------------------------
+
+
+def test_a_switch_turned_off_and_on_acts_on_the_call_in_progress(stage: Stage, acme: Tenant) -> None:
+    stage.play(*inbound())
+    Extension.objects.filter(number="101").update(record_audio=False)
+    assert tasks.look_again("acme") == 1
+    stage.obey()
+    Extension.objects.filter(number="101").update(record_audio=True)
+    tasks.look_again("acme")
+    stage.obey()
+    assert [each.split(" ", 1)[1] for each in stage.commands] == ["start audio 1", "stop audio 1", "start audio 2"]
+    assert [gap.reason for gap in Gap.objects.all()] == ["switched_off"]
+
+
+def test_looking_again_costs_the_same_for_one_call_and_for_three(stage: Stage, acme: Tenant) -> None:
+    for number in "123":
+        stage.play(*[(second, kind, {**more, "session_id": number}) for second, kind, more in inbound()])
+    assert _queries(acme, ["1"]) == _queries(acme, ["1", "2", "3"])
+
+
+def _queries(tenant: Tenant, session_ids: list[str]) -> int:
+    with CaptureQueriesContext(connection) as captured, transaction.atomic():
+        calls.look_again(tenant, session_ids)
+    return len(captured)

@@ -66,6 +66,7 @@ class Recording(models.Model):
             ),
             models.Index(fields=["state", "created_at"], name="recording_by_state"),
             models.Index(fields=["trashed_at"], condition=Q(state="trashed"), name="recording_trash"),
+            models.Index(fields=["-created_at", "-id"], condition=Q(legal_hold=True), name="recording_held"),
         ]  # fmt: skip
 
     def __str__(self) -> str:

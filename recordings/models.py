@@ -1,5 +1,6 @@
 """Recordings with their segments and gaps, the files that hold them, why they were made, and who listened."""
 
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -65,6 +66,7 @@ class Recording(models.Model):
                 opclasses=["varchar_pattern_ops", "timestamptz_ops", "int8_ops"],
             ),
             models.Index(fields=["state", "created_at"], name="recording_by_state"),
+            GinIndex(fields=["extensions"], opclasses=["jsonb_path_ops"], name="recording_by_extension"),
             models.Index(fields=["trashed_at"], condition=Q(state="trashed"), name="recording_trash"),
             models.Index(fields=["-created_at", "-id"], condition=Q(legal_hold=True), name="recording_held"),
         ]  # fmt: skip
@@ -241,10 +243,57 @@ class Play(models.Model):
     address = models.CharField(max_length=64, blank=True, default="")
     sent = models.BigIntegerField(default=0)  # bytes
     reason = models.CharField(max_length=300, blank=True, default="")
+    bulk_id = models.BigIntegerField(null=True, blank=True)  # the `Bulk` it was taken away with
 
     class Meta:
         ordering = ["-at", "-id"]
-        indexes = [models.Index(fields=["recording_id", "-at", "-id"], name="play_by_recording")]
+        indexes = [
+            models.Index(fields=["recording_id", "-at", "-id"], name="play_by_recording"),
+            models.Index(fields=["bulk_id"], condition=~Q(bulk_id=None), name="play_by_bulk"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.recording_id}"
+
+
+class Bulk(models.Model):
+    """Several recordings in one ZIP, made by a task for the person who asked, kept for a day."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        RUNNING = "running", "Being made"
+        READY = "ready", "Ready"
+        FAILED = "failed", "Failed"
+        GONE = "gone", "Gone"  # its time is over, or a recording in it was deleted
+
+    id = models.BigIntegerField(primary_key=True, default=new_id, editable=False)
+    state = models.CharField(max_length=7, choices=State.choices, default=State.WAITING)
+    problem = models.CharField(max_length=300, blank=True, default="")
+    recording_ids = models.JSONField(default=list)  # in the order of the list
+    done = models.PositiveIntegerField(default=0)  # recordings that are in it
+    actor_kind = models.CharField(max_length=8)
+    actor = models.CharField(max_length=200)
+    actor_id = models.CharField(max_length=64, blank=True, default="")
+    on_behalf = models.CharField(max_length=200, blank=True, default="")
+    address = models.CharField(max_length=64, blank=True, default="")
+    reason = models.CharField(max_length=300, blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now)
+    progress_at = models.DateTimeField(default=timezone.now)
+    ready_at = models.DateTimeField(null=True, blank=True)
+    storage_key = models.CharField(max_length=200, blank=True, default="")
+    wrapped_key = models.BinaryField(default=b"")
+    size = models.BigIntegerField(default=0)  # bytes
+    sha256 = models.CharField(max_length=64, blank=True, default="")
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["created_at"], condition=~Q(state="gone"), name="bulk_expiry"),
+            GinIndex(
+                fields=["recording_ids"], opclasses=["jsonb_path_ops"], condition=~Q(state="gone"),
+                name="bulk_by_recording",
+            ),
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{len(self.recording_ids)} recordings for {self.actor}"

@@ -7,36 +7,38 @@ cursor and may come back with it. Raw ASGI: a subscriber costs no channel-layer 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.http import HttpRequest
 
+from accounts.lockout import client_ip
 from accounts.roles import Permission
 from events import feed, protocol
+from events.beginnings import Beginning, Choice, beginning_of, beginning_of_one, choice_of
 from events.closing import CloseCode
 from events.feed import Feed, in_thread
 from events.log import Span, span
+from events.presence import lobby, presence_of
 from events.principals import Principal, identify, still_allowed
 from events.protocol import ProtocolError, Replies, Subscribe, Unsubscribe
 from tenants.event_types import keep_event_types
 from tenants.models import Domain, Tenant
+from tenants.schemas import in_schema
 
 AUTH_SECONDS = 10.0
 AUTH_TRIES = 3
-RECHECK_SECONDS = 5.0
 SLOW_SECONDS = 10.0  # without a free place in the queue
+LINGER_SECONDS = 30.0  # for which a reader who is stuck is offered the reason of the close
 QUEUE_LENGTH = 256
 MESSAGES_PER_WINDOW = 60
 WINDOW_SECONDS = 10.0
-CONNECTIONS_PER_TENANT = 2000  # in one process
 _DATABASE_PAUSE_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
@@ -46,10 +48,11 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Closed(Exception):  # noqa: N818 - an end, not an error
-    def __init__(self, code: int, reason: str = "") -> None:
+    def __init__(self, code: int, reason: str = "", *, last_message: str = "") -> None:
         super().__init__(reason)
         self.code = code
         self.reason = reason
+        self.last_message = last_message  # what does not fit a close frame
 
 
 @dataclass
@@ -74,8 +77,21 @@ class Out:
 
 @dataclass
 class Subscription:
+    """`starts` holds a place for every tenant that it is about: one that is not active goes on from there later."""
+
     wanted: Subscribe
+    starts: dict[str, int]
     by_tenant: dict[str, Following] = field(default_factory=dict)
+
+    def includes(self, tenant_id: str) -> bool:
+        """Without names it is about every tenant, those that are yet to come too."""
+        return tenant_id in self.starts or not self.wanted.tenants
+
+    def queued(self) -> dict[str, int]:
+        return self.starts | {tenant_id: following.queued for tenant_id, following in self.by_tenant.items()}
+
+    def sent(self) -> dict[str, int]:
+        return self.starts | {tenant_id: following.sent for tenant_id, following in self.by_tenant.items()}
 
 
 class Socket:
@@ -91,31 +107,40 @@ class Socket:
         self._replies = Replies()
         self._outgoing: asyncio.Queue[Out | Closed] = asyncio.Queue(QUEUE_LENGTH)
         self._end: asyncio.Future[Closed | None] = asyncio.get_running_loop().create_future()
+        self._following = asyncio.Lock()
         self._failed_auths = 0
         self._heard: deque[float] = deque(maxlen=MESSAGES_PER_WINDOW)
 
+    @property
+    def is_subscribed(self) -> bool:
+        return self.subscription is not None
+
     def close(self, code: int, reason: str = "") -> None:
         """The first reason to close counts."""
+        self._finish(Closed(code, reason))
+
+    def _finish(self, closed: Closed | None) -> None:
         if not self._end.done():
-            self._end.set_result(Closed(code, reason))
+            self._end.set_result(closed)
 
     async def run(self) -> None:
         """From the handshake's acceptance to the end."""
         await self._send({"type": "websocket.accept"})
-        present = _presence_of(self.tenant.schema_name)
-        if not present.add(self):
-            await self._say_close(Closed(CloseCode.TOO_MANY_CONNECTIONS, "too many connections of this tenant"))
+        if not lobby().enter(self, client_ip(request_of(self._scope))):
+            reason = "too many connections of this address wait for authentication"
+            await self._say_close(Closed(CloseCode.TOO_MANY_CONNECTIONS, reason))
             return
         parts = (self._read, self._write, self._expect_auth)
         tasks = [asyncio.create_task(self._guard(part)) for part in parts]
         try:
             closed = await self._end
         finally:
-            await present.remove(self)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._unfollow()
+            lobby().leave(self)
+            await presence_of(self.tenant.schema_name).remove(self)
         if closed is not None:
             await self._say_close(closed)
 
@@ -127,7 +152,7 @@ class Socket:
         try:
             await part()
         except Closed as closed:
-            self.close(closed.code, closed.reason)
+            self._finish(closed)
         except DatabaseError as error:
             log.warning("socket closed, database away", error=type(error).__name__)
             self.close(CloseCode.TRY_AGAIN, "try again later")
@@ -138,11 +163,19 @@ class Socket:
             self.close(CloseCode.SERVER_ERROR, "server error")
 
     def _leave(self) -> None:
-        if not self._end.done():
-            self._end.set_result(None)
+        self._finish(None)
 
     async def _say_close(self, closed: Closed) -> None:
-        await self._send({"type": "websocket.close", "code": int(closed.code), "reason": closed.reason})
+        """A server waits with what it is given until its peer reads; here not for ever."""
+        try:
+            async with asyncio.timeout(LINGER_SECONDS):
+                if closed.last_message:
+                    await self._send({"type": "websocket.send", "text": closed.last_message})
+                await self._send({"type": "websocket.close", "code": int(closed.code), "reason": closed.reason})
+        except TimeoutError:
+            log.info("socket dropped, its peer does not read", code=int(closed.code))
+        except OSError:  # it has gone meanwhile
+            return
 
     # --- In -----------------------------------------------------------------------------------------------------
 
@@ -155,8 +188,9 @@ class Socket:
         text = message.get("text")
         if text is None:
             raise Closed(CloseCode.UNSUPPORTED_DATA, "send text messages")
-        if len(text.encode()) > protocol.MESSAGE_BYTES:
-            raise Closed(CloseCode.TOO_BIG, f"a message has at most {protocol.MESSAGE_BYTES} bytes")
+        most = protocol.message_bytes(is_system_administrator=self.is_system and self.principal is not None)
+        if len(text.encode()) > most:
+            raise Closed(CloseCode.TOO_BIG, f"a message has at most {most} bytes")
         now = time.monotonic()
         if len(self._heard) == MESSAGES_PER_WINDOW and now - self._heard[0] < WINDOW_SECONDS:
             raise Closed(CloseCode.TOO_MANY_MESSAGES, f"at most {MESSAGES_PER_WINDOW} messages in {WINDOW_SECONDS:g} s")
@@ -189,6 +223,9 @@ class Socket:
         if self.principal is not None and principal != self.principal:
             await self._unfollow()
         self.principal = principal
+        lobby().leave(self)
+        if not presence_of(self.tenant.schema_name).add(self):
+            raise Closed(CloseCode.TOO_MANY_CONNECTIONS, "too many connections of this tenant")
         await self._put(self._replies.done("auth"))
 
     async def _count_failed_auth(self) -> None:
@@ -211,57 +248,64 @@ class Socket:
         rights = await in_thread(self.tenant.schema_name, still_allowed, [self.principal], self.permission)
         if not rights.get(self.principal):
             raise ProtocolError("subscribe", "permission denied")
-        tenants = await self._tenants_of(wanted)
-        since = wanted.since_by_tenant or {}
-        if unknown := [tenant_id for tenant_id in since if tenant_id not in tenants]:
-            raise ProtocolError("subscribe", f"since names tenant {unknown[0][:40]}, which is not subscribed to")
-        spans = {tenant_id: await in_thread(tenant.schema_name, span) for tenant_id, tenant in tenants.items()}
-        starts = {
-            tenant_id: _start(wanted.since if not self.is_system else since.get(tenant_id), spans[tenant_id])
-            for tenant_id in tenants
-        }
-        await self._unfollow()
-        self.subscription = subscription = Subscription(wanted)
-        gaps = [tenant_id for tenant_id, start in starts.items() if spans[tenant_id].misses_after(start)]
-        await self._put(self._replies.done("subscribe", **await self._told(starts, gaps, tenants)))
-        for tenant_id, tenant in tenants.items():
-            await self._follow(subscription, tenant, starts[tenant_id])
+        async with self._following:
+            await (self._begin_with_all(wanted) if self.is_system else self._begin_with_own(wanted))
 
-    async def _tenants_of(self, wanted: Subscribe) -> dict[str, Tenant]:
-        if not self.is_system:
-            return {str(self.tenant.pk): self.tenant}
-        found = await in_thread("public", active_tenants)
-        if unknown := [tenant_id for tenant_id in wanted.tenants if tenant_id not in found]:
-            raise ProtocolError("subscribe", f"there is no tenant {unknown[0][:40]}")
-        return {tenant_id: found[tenant_id] for tenant_id in wanted.tenants} if wanted.tenants else found
-
-    async def _told(self, starts: Mapping[str, int], gaps: list[str], tenants: Mapping[str, Tenant]) -> dict[str, Any]:
-        """Where the subscription begins and, when events before that are gone, where to ask for the calls instead."""
-        cursors = {tenant_id: str(start) for tenant_id, start in starts.items()}
-        addresses = {
-            tenant_id: await in_thread("public", events_address, tenants[tenant_id], starts[tenant_id])
-            for tenant_id in gaps
-        }
-        if self.is_system:
-            return {"cursor": cursors, **({"gap": True, "events_url": addresses} if gaps else {})}
+    async def _begin_with_own(self, wanted: Subscribe) -> None:
         own = str(self.tenant.pk)
-        return {"cursor": cursors[own], **({"gap": True, "events_url": addresses[own]} if gaps else {})}
+        there = await in_thread(self.tenant.schema_name, span)
+        beginning = beginning_of_one(wanted, own, there)
+        await in_thread("public", keep_event_types, self.tenant.schema_name, wanted.event_types)
+        told: dict[str, Any] = {"cursor": str(beginning.starts[own])}
+        if beginning.gaps:
+            addresses = await in_thread("public", events_addresses, {own: self.tenant}, beginning)
+            told |= {"gap": True, "events_url": addresses[own]}
+        await self._begin(wanted, beginning, {own: self.tenant}, told)
 
-    async def follow_new(self, tenants: Mapping[str, Tenant]) -> None:
-        """A subscription to all tenants takes in those that were created since."""
+    async def _begin_with_all(self, wanted: Subscribe) -> None:
+        there = await in_thread("public", tenants_there)
+        choice = choice_of(wanted, there)
+        chosen = {tenant_id: there[tenant_id] for tenant_id in choice.tenants}
+        beginning = beginning_of(wanted, await in_thread("public", spans_of, chosen, wanted.event_types))
+        active = {tenant_id: tenant for tenant_id, tenant in chosen.items() if tenant.is_active}
+        told: dict[str, Any] = {"cursor": protocol.written(beginning.starts)}
+        if beginning.gaps:
+            told |= {"gap": True, "events_url": await in_thread("public", events_addresses, chosen, beginning)}
+        await self._begin(wanted, beginning, active, told | _left_out(choice, active))
+
+    async def _begin(
+        self, wanted: Subscribe, beginning: Beginning, active: Mapping[str, Tenant], told: Mapping[str, Any]
+    ) -> None:
+        await self._unfollow()
+        self.subscription = subscription = Subscription(wanted, dict(beginning.starts))
+        await self._put(self._replies.done("subscribe", **told))
+        for tenant in active.values():
+            await self._follow(subscription, tenant)
+
+    async def follow_active(self, active: Mapping[str, Tenant]) -> None:
+        """Takes in tenants that were created or are active again, lets go of those that are not."""
         subscription = self.subscription
-        if subscription is None or subscription.wanted.tenants:
+        if subscription is None or self._following.locked():  # it is about to see to all of them
             return
-        for tenant_id, tenant in tenants.items():
-            if tenant_id not in subscription.by_tenant:
-                await self._follow(subscription, tenant, 0)
+        async with self._following:
+            for tenant_id in subscription.by_tenant.keys() - active.keys():
+                following = subscription.by_tenant.pop(tenant_id)
+                subscription.starts[tenant_id] = following.queued
+                await _stop([following])
+                subscription.starts[tenant_id] = following.queued
+            for tenant_id in active.keys() - subscription.by_tenant.keys():
+                if subscription.includes(tenant_id):
+                    await in_thread("public", keep_event_types, active[tenant_id].schema_name,
+                                    subscription.wanted.event_types)  # fmt: skip
+                    await self._follow(subscription, active[tenant_id])
 
-    async def _follow(self, subscription: Subscription, tenant: Tenant, start: int) -> None:
-        await in_thread("public", keep_event_types, tenant.schema_name, subscription.wanted.event_types)
+    async def _follow(self, subscription: Subscription, tenant: Tenant) -> None:
+        """One that was not there when the subscription began is followed from its first event on."""
         followed = await feed.follow(tenant.schema_name)
         if self.subscription is not subscription:  # replaced meanwhile
             await feed.leave(followed)
             return
+        start = subscription.starts.setdefault(str(tenant.pk), 0)
         following = Following(str(tenant.pk), followed, queued=start, sent=start)
         subscription.by_tenant[following.tenant_id] = following
         following.pump = asyncio.create_task(self._guard(partial(self._pump, subscription.wanted, following)))
@@ -290,8 +334,8 @@ class Socket:
         subscription = self.subscription
         await self._unfollow()
         # What is queued leaves before this reply.
-        cursors = {tenant_id: str(following.queued) for tenant_id, following in subscription.by_tenant.items()}
-        cursor = cursors if self.is_system else next(iter(cursors.values()))
+        cursors = protocol.written(subscription.queued())
+        cursor = cursors if self.is_system else cursors[str(self.tenant.pk)]
         await self._put(self._replies.done("unsubscribe", cursor=cursor))
 
     async def _unfollow(self) -> None:
@@ -299,12 +343,7 @@ class Socket:
             return
         followed = list(self.subscription.by_tenant.values())
         self.subscription = None
-        for following in followed:
-            if following.pump is not None:
-                following.pump.cancel()
-        await asyncio.gather(*(one.pump for one in followed if one.pump is not None), return_exceptions=True)
-        for following in followed:
-            await feed.leave(following.feed)
+        await _stop(followed)
 
     # --- Out ----------------------------------------------------------------------------------------------------
 
@@ -317,12 +356,16 @@ class Socket:
                 async with asyncio.timeout(SLOW_SECONDS):
                     await self._outgoing.put(out)
             except TimeoutError:
-                raise Closed(CloseCode.TOO_SLOW, self._cursor_reason()) from None
+                raise self._too_slow() from None
 
-    def _cursor_reason(self) -> str:
-        followed = self.subscription.by_tenant if self.subscription else {}
-        sent = {tenant_id: following.sent for tenant_id, following in followed.items()}
-        return protocol.cursor_reason(sent, by_tenant=self.is_system)
+    def _too_slow(self) -> Closed:
+        if self.subscription is None:
+            return Closed(CloseCode.TOO_SLOW, "too slow a reader")
+        sent = self.subscription.sent()
+        if self.is_system:
+            last_message = protocol.closing(CloseCode.TOO_SLOW, sent)
+            return Closed(CloseCode.TOO_SLOW, "the last message holds the cursors", last_message=last_message)
+        return Closed(CloseCode.TOO_SLOW, protocol.cursor_reason(sent[str(self.tenant.pk)]))
 
     async def _write(self) -> None:
         while True:
@@ -334,85 +377,51 @@ class Socket:
                 out.following.sent = out.event_id
 
 
-def _start(since: int | None, there: Span) -> int:
-    if since is None:
-        return there.last
-    if since > there.last:
-        raise ProtocolError("subscribe", f"since is beyond the last event, {there.last}")
-    return since
+async def _stop(followed: list[Following]) -> None:
+    pumps = [following.pump for following in followed if following.pump is not None]
+    for pump in pumps:
+        pump.cancel()
+    await asyncio.gather(*pumps, return_exceptions=True)
+    for following in followed:
+        await feed.leave(following.feed)
 
 
-def active_tenants() -> dict[str, Tenant]:
-    found = Tenant.objects.filter(state=Tenant.State.ACTIVE).exclude(schema_name="public").order_by("id")
+def _left_out(choice: Choice, active: Iterable[str]) -> dict[str, list[str]]:
+    """What a reader cannot see from the cursors: which tenants tell nothing now, and which are no more."""
+    found = {"inactive": [each for each in choice.tenants if each not in active], "gone": list(choice.gone)}
+    return {name: ids for name, ids in found.items() if ids}
+
+
+def tenants_there() -> dict[str, Tenant]:
+    """All that have a log: a suspended one tells nothing, and may be active again."""
+    states = (Tenant.State.ACTIVE, Tenant.State.SUSPENDED)
+    found = Tenant.objects.filter(state__in=states).exclude(schema_name="public").order_by("id")
     return {str(tenant.pk): tenant for tenant in found}
 
 
-def events_address(tenant: Tenant, since: int) -> str:
-    host = Domain.objects.filter(tenant=tenant).order_by("-is_primary").values_list("domain", flat=True).first()
+def spans_of(tenants: Mapping[str, Tenant], event_types: tuple[str, ...]) -> dict[str, Span]:
+    """What each tenant's log holds; from here on it keeps these types too."""
+    found: dict[str, Span] = {}
+    for tenant_id, tenant in tenants.items():
+        keep_event_types(tenant.schema_name, event_types)
+        with in_schema(tenant.schema_name):
+            found[tenant_id] = span()
+    return found
+
+
+def events_addresses(tenants: Mapping[str, Tenant], beginning: Beginning) -> dict[str, str]:
+    """Where to ask for what is left after the gaps, by tenant."""
     default = {"http": 80, "https": 443}[settings.PUBLIC_SCHEME]
     port = "" if default == settings.PUBLIC_PORT else f":{settings.PUBLIC_PORT}"
-    return f"{settings.PUBLIC_SCHEME}://{host}{port}/api/v1/events?since={since}"
-
-
-# --- The sockets of one host in this process ------------------------------------------------------------------------
-
-
-class Presence:
-    """The sockets of one schema on this event loop: counted, and asked every few seconds whether they still may."""
-
-    def __init__(self, schema: str) -> None:
-        self._schema = schema
-        self._sockets: set[Socket] = set()
-        self._recheck: asyncio.Task[None] | None = None
-
-    def add(self, socket: Socket) -> bool:
-        if len(self._sockets) >= CONNECTIONS_PER_TENANT:
-            return False
-        self._sockets.add(socket)
-        if self._recheck is None:
-            self._recheck = asyncio.create_task(self._keep_rechecking())
-        return True
-
-    async def remove(self, socket: Socket) -> None:
-        self._sockets.discard(socket)
-        if not self._sockets and self._recheck is not None:
-            task, self._recheck = self._recheck, None
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def _keep_rechecking(self) -> None:
-        while True:
-            await asyncio.sleep(RECHECK_SECONDS)
-            try:
-                await self._recheck_all()
-            except DatabaseError as error:
-                log.warning("sockets not rechecked", tenant=self._schema, error=type(error).__name__)
-
-    async def _recheck_all(self) -> None:
-        sockets = [socket for socket in self._sockets if socket.principal is not None]
-        if not sockets:
-            return
-        tenants = await in_thread("public", active_tenants)
-        if not sockets[0].is_system and str(sockets[0].tenant.pk) not in tenants:
-            for socket in self._sockets:
-                socket.close(CloseCode.TENANT_NOT_ACTIVE, "this tenant is not active")
-            return
-        asked = {socket.principal for socket in sockets if socket.principal is not None}
-        allowed = await in_thread(self._schema, still_allowed, asked, sockets[0].permission)
-        for socket in sockets:
-            may = allowed.get(socket.principal) if socket.principal is not None else None
-            if may is None or (socket.subscription is not None and not may):
-                socket.close(CloseCode.REVOKED, "no longer allowed")
-            elif socket.is_system:
-                await socket.follow_new(tenants)
-
-
-_presences: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Presence]] = WeakKeyDictionary()
-
-
-def _presence_of(schema: str) -> Presence:
-    presences = _presences.setdefault(asyncio.get_running_loop(), {})
-    return presences.setdefault(schema, Presence(schema))
+    domains = Domain.objects.filter(tenant_id__in=[tenants[each].pk for each in beginning.gaps])
+    # The primary one comes last, and stays.
+    hosts = {
+        str(tenant_id): host for tenant_id, host in domains.order_by("is_primary").values_list("tenant_id", "domain")
+    }
+    return {
+        each: f"{settings.PUBLIC_SCHEME}://{hosts.get(each, '')}{port}/api/v1/events?since={beginning.starts[each]}"
+        for each in beginning.gaps
+    }
 
 
 # --- The doors ------------------------------------------------------------------------------------------------------

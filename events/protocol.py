@@ -10,11 +10,16 @@ from events.models import Profile
 from events.types import DEFAULT, unknown_types
 
 MESSAGE_BYTES = 8192
+SYSTEM_MESSAGE_BYTES = 256 * 1024  # of a system administrator: names and cursors of some thousand tenants
 TENANT_TOPIC = "cdr_events"
 SYSTEM_TOPIC = "global_cdr_events"
 AUTH_ERROR = "access_token , username , domain or password error"
-_SELECTOR_MAX = 1000
+_SELECTOR_MAX = 10_000
 _ID_DIGITS = 18
+
+
+def message_bytes(*, is_system_administrator: bool) -> int:
+    return SYSTEM_MESSAGE_BYTES if is_system_administrator else MESSAGE_BYTES
 
 
 class ProtocolError(Exception):
@@ -168,12 +173,15 @@ class Replies:
         return orjson.dumps({"command": command, "error": error, "id": self._next_id(), "status": -1}).decode()
 
 
-def cursor_reason(cursors: Mapping[str, int], *, by_tenant: bool) -> str:
-    """The reason of a close that names where the reader stood; empty when it does not fit a close frame (123 bytes)."""
-    cursor: Any = {tenant: str(last) for tenant, last in cursors.items()}
-    if not by_tenant:
-        cursor = next(iter(cursor.values()), None)
-    if not cursor:
-        return ""
-    reason = orjson.dumps({"cursor": cursor}).decode()
-    return reason if len(reason) <= 123 else ""
+def written(cursors: Mapping[str, int]) -> dict[str, str]:
+    return {tenant_id: str(cursor) for tenant_id, cursor in cursors.items()}
+
+
+def closing(code: int, cursors: Mapping[str, int]) -> str:
+    """The last message before a close whose reason would not hold a map of cursors: a close frame takes 123 bytes."""
+    return orjson.dumps({"command": "closing", "code": int(code), "cursor": written(cursors)}).decode()
+
+
+def cursor_reason(cursor: int) -> str:
+    """The reason of a close that says where the reader stood."""
+    return orjson.dumps({"cursor": str(cursor)}).decode()

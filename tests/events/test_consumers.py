@@ -1,8 +1,8 @@
 """The /wsi door, as a client sees it: through the portal's own ASGI application."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import orjson
@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts.extensions import ha1
 from accounts.models import ApiToken, Extension, ExtensionCredential, User
 from accounts.roles import Role
-from events import consumers, feed
+from events import consumers, feed, presence, protocol
 from events.feed import in_thread
 from events.models import Event
 from portal.asgi import application
@@ -40,10 +40,12 @@ def auth_error(reply: int) -> str:
 class Peer:
     """A client on the other side of the ASGI server."""
 
-    def __init__(self, host: str = "acme.portal.test", headers: Headers = (), path: str = "/wsi") -> None:
+    def __init__(
+        self, host: str = "acme.portal.test", headers: Headers = (), path: str = "/wsi", address: str = "192.0.2.7"
+    ) -> None:
         scope = {
             "type": "websocket", "path": path, "headers": [(b"host", host.encode()), *headers],
-            "client": ["192.0.2.7", 4711], "query_string": b"", "subprotocols": [],
+            "client": [address, 4711], "query_string": b"", "subprotocols": [],
         }  # fmt: skip
         self.communicator = ApplicationCommunicator(application, scope)
 
@@ -76,8 +78,10 @@ class Peer:
 
 
 @asynccontextmanager
-async def peer(host: str = "acme.portal.test", headers: Headers = ()) -> AsyncIterator[Peer]:
-    client = Peer(host, headers)
+async def peer(
+    host: str = "acme.portal.test", headers: Headers = (), address: str = "192.0.2.7"
+) -> AsyncIterator[Peer]:
+    client = Peer(host, headers, address=address)
     assert await client.connect() == {"type": "websocket.accept"}
     try:
         yield client
@@ -399,7 +403,7 @@ async def test_global_topic_gives_the_tenants_asked_for(system_admin: User, acme
 async def test_all_tenants_means_new_ones_too(
     system_admin: User, globex: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.1)
+    monkeypatch.setattr(presence, "RECHECK_SECONDS", 0.1)
     await in_thread("public", lambda: Tenant.objects.filter(pk=globex.pk).update(state="creating"))
     async with peer("portal.test") as client:
         await client.ask('{"command":"auth","username":"root","password":"correct horse"}')
@@ -408,6 +412,154 @@ async def test_all_tenants_means_new_ones_too(
         await in_thread("public", lambda: Tenant.objects.filter(pk=globex.pk).update(state="active"))
         (event,) = await write_later("first", schema="globex")
         assert await client.hear() == event.body
+
+
+ROOT = '{"command":"auth","username":"root","password":"correct horse"}'
+
+
+async def subscribe_to_all(client: Peer, **more: Any) -> dict[str, Any]:
+    command = {"command": "subscribe", "topics": ["global_cdr_events"], **more}
+    return dict(orjson.loads(await client.ask(orjson.dumps(command).decode())))
+
+
+async def sessions_heard(client: Peer, count: int) -> list[str]:
+    return sorted(orjson.loads(text)["session_id"] for text in await client.hear_many(count))
+
+
+async def become(tenant: Tenant, state: str) -> None:
+    await in_thread("public", lambda: Tenant.objects.filter(pk=tenant.pk).update(state=state))
+
+
+@pytest.fixture
+def quick_recheck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "RECHECK_SECONDS", 0.1)
+
+
+async def test_the_cursors_cover_every_tenant(system_admin: User, acme: Tenant, globex: Tenant) -> None:
+    """Also one that is suspended: who comes back with these cursors has missed nothing of anybody."""
+    a, g = str(acme.pk), str(globex.pk)
+    await write_later("old", schema="globex")
+    await become(globex, "suspended")
+    async with peer("portal.test") as client:
+        await client.ask(ROOT)
+        assert await subscribe_to_all(client) == {
+            "command": "subscribe", "id": "2", "status": 0, "cursor": {a: "0", g: "1"}, "inactive": [g],
+        }  # fmt: skip
+
+
+async def test_a_tenant_that_the_cursors_leave_out_is_told_from_its_first_event(
+    system_admin: User, acme: Tenant, globex: Tenant
+) -> None:
+    """Who kept the cursors of the reply can lack only a tenant that was created while he was away."""
+    await write_later("a1", "a2")
+    await write_later("g1", "g2", schema="globex")
+    a, g = str(acme.pk), str(globex.pk)
+    async with peer("portal.test") as client:
+        await client.ask(ROOT)
+        assert (await subscribe_to_all(client, since={a: "1"}))["cursor"] == {a: "1", g: "0"}
+        assert await sessions_heard(client, 3) == ["a2", "g1", "g2"]
+        assert (await subscribe_to_all(client, since={}))["cursor"] == {a: "0", g: "0"}
+        assert await sessions_heard(client, 4) == ["a1", "a2", "g1", "g2"]
+        await in_thread("globex", lambda: Event.objects.filter(id=1).delete())
+        reply = await subscribe_to_all(client, since={a: "2"})
+        assert (reply["gap"], reply["events_url"]) == (
+            True, {g: "http://globex.portal.test:8000/api/v1/events?since=0"},
+        )  # fmt: skip
+        assert await sessions_heard(client, 1) == ["g2"]
+
+
+async def test_a_suspended_tenant_holds_up_no_other_and_goes_on_where_it_was(
+    system_admin: User, acme: Tenant, globex: Tenant, quick_recheck: None
+) -> None:
+    await write_later("g1", "g2", schema="globex")
+    await write_later("a1")
+    await become(globex, "suspended")
+    a, g = str(acme.pk), str(globex.pk)
+    async with peer("portal.test") as client:
+        await client.ask(ROOT)
+        for named in ({}, {"tenants": [a, g]}):
+            reply = await subscribe_to_all(client, since={a: "0", g: "1"}, **named)
+            assert (reply["status"], reply["cursor"], reply["inactive"]) == (0, {a: "0", g: "1"}, [g])
+            assert await sessions_heard(client, 1) == ["a1"]
+        await become(globex, "active")
+        assert await sessions_heard(client, 1) == ["g2"]
+
+
+async def test_a_tenant_active_again_floods_nobody_with_its_past(
+    system_admin: User, acme: Tenant, globex: Tenant, quick_recheck: None
+) -> None:
+    await write_later(*(f"old{n}" for n in range(50)), schema="globex")
+    await become(globex, "suspended")
+    async with peer("portal.test") as client:
+        await client.ask(ROOT)
+        await subscribe_to_all(client)
+        await become(globex, "active")
+        await asyncio.sleep(0.4)
+        (event,) = await write_later("new", schema="globex")
+        assert await client.hear() == event.body
+        assert await client.hears_nothing()
+
+
+async def test_a_tenant_suspended_for_a_while_is_told_without_a_hole_or_a_repeat(
+    system_admin: User, acme: Tenant, globex: Tenant, quick_recheck: None
+) -> None:
+    a, g = str(acme.pk), str(globex.pk)
+    async with peer("portal.test") as client:
+        await client.ask(ROOT)
+        await subscribe_to_all(client)
+        await write_later("g1", schema="globex")
+        assert await sessions_heard(client, 1) == ["g1"]
+        await become(globex, "suspended")
+        await asyncio.sleep(0.5)
+        await write_later("g2", schema="globex")  # a call that was still going on
+        assert await client.hears_nothing()
+        await become(globex, "active")
+        assert await sessions_heard(client, 1) == ["g2"]
+        assert await client.hears_nothing()
+        unsubscribed = await client.ask('{"command":"unsubscribe","topics":["global_cdr_events"]}')
+        assert orjson.loads(unsubscribed)["cursor"] == {a: "0", g: "2"}
+
+
+async def test_cursors_of_a_thousand_tenants_of_which_most_are_gone(
+    system_admin: User, acme: Tenant, globex: Tenant
+) -> None:
+    await write_later("a1")
+    gone = [str(10**6 + n) for n in range(998)]
+    since = {str(acme.pk): "0", str(globex.pk): "0"} | dict.fromkeys(gone, "123456789012")
+    assert len(orjson.dumps(since)) > 3 * protocol.MESSAGE_BYTES
+    async with peer("portal.test") as client:
+        await client.ask(ROOT)
+        reply = await subscribe_to_all(client, since=since, tenants=list(since))
+        assert (reply["status"], len(reply["cursor"]), reply["gone"]) == (0, 2, gone)
+        assert await sessions_heard(client, 1) == ["a1"]
+
+
+async def test_only_a_system_administrator_may_send_long_messages(system_admin: User) -> None:
+    long = "x" * (protocol.MESSAGE_BYTES + 1)
+    async with peer("portal.test") as client:
+        await client.say(long)
+        assert await client.closed() == (1009, "a message has at most 8192 bytes")
+    async with peer("portal.test") as client:
+        await client.ask(ROOT)
+        assert orjson.loads(await client.ask(long))["error"] == "the message is not JSON"
+        await client.say("x" * (protocol.SYSTEM_MESSAGE_BYTES + 1))
+        assert await client.closed() == (1009, "a message has at most 262144 bytes")
+
+
+async def test_a_slip_in_the_tenants_or_the_cursors_is_refused(
+    system_admin: User, acme: Tenant, globex: Tenant
+) -> None:
+    a, g = str(acme.pk), str(globex.pk)
+    async with peer("portal.test") as client:
+        await client.ask(ROOT)
+        for asked, error in [
+            ({"tenants": ["77"]}, "there is no tenant 77"),
+            ({"tenants": ["77"], "since": {a: "0"}}, "there is no tenant 77"),
+            ({"tenants": [a], "since": {g: "0"}}, f"since names tenant {g}, which is not subscribed to"),
+            ({"since": {g: "9"}}, f"since of tenant {g} is beyond its last event, 0"),
+            ({"since": {g: 0}}, "since is an event_id, as a string"),
+        ]:
+            assert (await subscribe_to_all(client, **asked))["error"] == error
 
 
 # --- What ends a connection ---------------------------------------------------------------------------------------
@@ -440,8 +592,8 @@ async def test_revocation_closes(
     admin: User, make_token: Callable[..., str], monkeypatch: pytest.MonkeyPatch, what: Callable[[], None],
     by_token: bool,
 ) -> None:  # fmt: skip
-    assert consumers.RECHECK_SECONDS < 10
-    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.1)
+    assert presence.RECHECK_SECONDS < 10
+    monkeypatch.setattr(presence, "RECHECK_SECONDS", 0.1)
     token = await in_thread("acme", make_token)
     async with peer() as client:
         await client.ask(f'{{"command":"auth","access_token":"{token}"}}' if by_token else ADMIN)
@@ -451,7 +603,7 @@ async def test_revocation_closes(
 
 
 async def test_suspended_tenant_closes(admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.1)
+    monkeypatch.setattr(presence, "RECHECK_SECONDS", 0.1)
     async with peer() as client:
         await client.ask(ADMIN)
         await in_thread("public", lambda: Tenant.objects.filter(schema_name="acme").update(state="suspended"))
@@ -460,30 +612,79 @@ async def test_suspended_tenant_closes(admin: User, monkeypatch: pytest.MonkeyPa
     assert closed == (4004, "this tenant is not active")
 
 
-async def test_slow_reader_is_closed_with_its_cursor(admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server's send blocks when the peer does not read; here it blocks for good after three events."""
+class Stuck:
+    """A peer of the server that stops reading after some messages, as a server shows it: `send` waits for it."""
+
+    def __init__(self, *commands: str, reads: int) -> None:
+        self.said: list[dict[str, Any]] = []
+        self.heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        for text in commands:
+            self.heard.put_nowait({"type": "websocket.receive", "text": text})
+        self.reads_on = asyncio.Event()
+        self._reads = reads
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if len(self.said) == self._reads:
+            await self.reads_on.wait()
+        self.said.append(message)
+
+    async def run(self, schema: str) -> None:
+        tenant = await in_thread("public", lambda: Tenant.objects.get(schema_name=schema))
+        scope = {"type": "websocket", "path": "/wsi", "headers": [(b"host", b"x")], "tenant": tenant}
+        await consumers.Socket(scope, self.heard.get, self.send).run()
+
+    async def has_said(self, count: int) -> None:
+        async with asyncio.timeout(3):
+            while len(self.said) < count:
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumers, "SLOW_SECONDS", 0.2)
     monkeypatch.setattr(consumers, "QUEUE_LENGTH", 4)
-    said: list[dict[str, Any]] = []
-    heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    for text in (ADMIN, SUBSCRIBE):
-        heard.put_nowait({"type": "websocket.receive", "text": text})
-    stuck = asyncio.Event()
 
-    async def send(message: dict[str, Any]) -> None:
-        said.append(message)
-        if len(said) == 7:
-            await stuck.wait()
 
-    acme = await in_thread("public", lambda: Tenant.objects.get(schema_name="acme"))
-    scope = {"type": "websocket", "path": "/wsi", "headers": [(b"host", b"acme.portal.test")], "tenant": acme}
-    running = asyncio.create_task(consumers.Socket(scope, heard.get, send).run())
-    while len(said) < 3:
-        await asyncio.sleep(0.01)
+async def test_slow_reader_is_closed_with_its_cursor(admin: User, impatient: None) -> None:
+    stuck = Stuck(ADMIN, SUBSCRIBE, reads=6)
+    running = asyncio.create_task(stuck.run("acme"))
+    await stuck.has_said(3)
+    await write_later(*(f"s{n}" for n in range(20)))
+    await asyncio.sleep(0.6)
+    stuck.reads_on.set()
+    await asyncio.wait_for(running, 3)
+    assert stuck.said[-1] == {"type": "websocket.close", "code": 4008, "reason": '{"cursor":"3"}'}
+    assert [orjson.loads(message["text"])["event_id"] for message in stuck.said[3:-1]] == ["1", "2", "3"]
+
+
+async def test_slow_reader_of_all_tenants_gets_every_cursor_before_the_close(
+    system_admin: User, acme: Tenant, globex: Tenant, impatient: None
+) -> None:
+    """A close frame's reason has 123 bytes (RFC 6455, 5.5.1): no room for a map."""
+    stuck = Stuck(ROOT, '{"command":"subscribe","topics":["global_cdr_events"]}', reads=6)
+    running = asyncio.create_task(stuck.run("public"))
+    await stuck.has_said(3)
+    await write_later(*(f"s{n}" for n in range(20)), schema="globex")
+    await asyncio.sleep(0.6)
+    stuck.reads_on.set()
+    await asyncio.wait_for(running, 3)
+    assert stuck.said[-2:] == [
+        {
+            "type": "websocket.send",
+            "text": f'{{"command":"closing","code":4008,"cursor":{{"{acme.pk}":"0","{globex.pk}":"3"}}}}',
+        },
+        {"type": "websocket.close", "code": 4008, "reason": "the last message holds the cursors"},
+    ]
+
+
+async def test_who_never_reads_again_is_dropped(admin: User, impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers, "LINGER_SECONDS", 0.2)
+    stuck = Stuck(ADMIN, SUBSCRIBE, reads=6)
+    running = asyncio.create_task(stuck.run("acme"))
+    await stuck.has_said(3)
     await write_later(*(f"s{n}" for n in range(20)))
     await asyncio.wait_for(running, 3)
-    assert said[-1] == {"type": "websocket.close", "code": 4008, "reason": '{"cursor":"3"}'}
-    assert [orjson.loads(message["text"])["event_id"] for message in said[3:6]] == ["1", "2", "3"]
+    assert len(stuck.said) == 6
 
 
 async def test_too_large_too_many_and_binary_messages_close(admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -504,15 +705,52 @@ async def test_too_large_too_many_and_binary_messages_close(admin: User, monkeyp
 
 
 async def test_connections_of_a_tenant_are_bounded(admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumers, "CONNECTIONS_PER_TENANT", 1)
+    monkeypatch.setattr(presence, "CONNECTIONS_PER_TENANT", 1)
     async with peer() as first:
+        assert await first.ask(ADMIN) == AUTH_OK
         async with peer() as second:
+            await second.say(ADMIN)
             assert await second.closed() == (4029, "too many connections of this tenant")
         async with peer("globex.portal.test") as other:
             assert await other.hears_nothing()
-        assert await first.ask(ADMIN) == AUTH_OK
+        assert await first.ask(ADMIN) == AUTH_OK.replace('"1"', '"2"')  # the same person again takes no second place
     async with peer() as third:
         assert await third.ask(ADMIN) == AUTH_OK
+
+
+async def test_strangers_take_no_place_of_a_tenant(admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "CONNECTIONS_PER_TENANT", 1)
+    async with AsyncExitStack() as stack:
+        for _ in range(20):
+            await stack.enter_async_context(peer())
+        subscriber = await stack.enter_async_context(peer())
+        assert await subscriber.ask(ADMIN) == AUTH_OK
+
+
+async def test_those_who_wait_are_bounded_by_address(admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "WAITING_PER_ADDRESS", 2)
+    refused = (4029, "too many connections of this address wait for authentication")
+    async with peer() as first, peer("globex.portal.test"):
+        async with peer() as third:
+            assert await third.closed() == refused
+        async with peer(address="192.0.2.8") as neighbour:
+            assert await neighbour.ask(ADMIN) == AUTH_OK
+        assert await first.ask(ADMIN) == AUTH_OK  # and waits no more
+        async with peer() as third, peer() as fourth:
+            assert await fourth.closed() == refused
+            assert await third.ask(ADMIN) == AUTH_OK
+    async with peer(), peer() as again:  # those who left wait no more either
+        assert await again.ask(ADMIN) == AUTH_OK
+
+
+async def test_a_full_lobby_lets_go_of_who_has_waited_longest(admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "WAITING", 2)
+    async with peer(address="192.0.2.1") as let_in:
+        assert await let_in.ask(ADMIN) == AUTH_OK
+        async with peer(address="192.0.2.2") as oldest, peer(address="192.0.2.3"), peer(address="192.0.2.4") as last:
+            assert await oldest.closed() == (4029, "too many connections wait for authentication")
+            assert await last.ask(ADMIN) == AUTH_OK
+        assert await let_in.ask(ADMIN) == AUTH_OK.replace('"1"', '"2"')
 
 
 @pytest.mark.parametrize(
@@ -541,6 +779,13 @@ async def test_domain_counts_in_any_case_and_any_of_the_tenants(admin: User, acm
     async with peer() as client:
         assert await client.ask(ADMIN.replace("acme.test", "second.test")) == AUTH_OK
     await in_thread("public", lambda: SipDomain.objects.filter(domain="second.test").delete())
+
+
+@pytest.fixture(autouse=True)
+def _all_active_again(acme: Tenant) -> Iterator[None]:
+    yield
+    with in_schema("public"):
+        Tenant.objects.exclude(schema_name="public").update(state="active")
 
 
 def test_nothing_is_left_behind(admin: User) -> None:

@@ -24,7 +24,7 @@ from events.closing import CloseCode
 from events.feed import in_thread
 from events.log import render
 from events.models import Event, Profile
-from events.protocol import parse
+from events.protocol import closing, parse
 from events.types import EVENT_TYPES
 from portal.sockets import UNKNOWN_HOST
 from tenants.models import Tenant
@@ -240,12 +240,15 @@ def test_asyncapi_leads_everywhere_it_points() -> None:
 
 def test_asyncapi_names_every_event_and_every_operation() -> None:
     document = contracts.asyncapi(host="x", secure=False)
-    commands = {"auth", "authReply", "subscribe", "subscribeReply", "unsubscribe", "unsubscribeReply"}
+    commands = {
+        "auth", "authReply", "subscribe", "subscribeReply", "unsubscribe", "unsubscribeReply", "closing",
+    }  # fmt: skip
     assert set(document["channels"]["wsi"]["messages"]) == commands | {f"{name}.{profile}" for name, profile in ALL}
     assert {name: each["action"] for name, each in document["operations"].items()} == {
         "authenticate": "receive",
         "subscribe": "receive",
         "unsubscribe": "receive",
+        "close": "send",
         "tell": "send",
     }
     told = [resolve(document, each["$ref"]) for each in document["operations"]["tell"]["messages"]]
@@ -258,7 +261,7 @@ def test_asyncapi_examples_are_as_their_payloads_say_and_are_understood() -> Non
     for name, message in document["components"]["messages"].items():
         for example in message.get("examples", []):
             bundled(document, message["payload"]).validate(example["payload"])
-            if not name.endswith("Reply"):
+            if name in {"auth", "subscribe", "unsubscribe"}:
                 parse(orjson.dumps(example["payload"]).decode())
 
 
@@ -306,6 +309,31 @@ async def test_asyncapi_tells_what_the_socket_says(acme: Tenant, make_user: Call
         assert (subscribed["cursor"], subscribed["gap"], unsubscribed["cursor"]) == ("1", True, "3")
         unread = orjson.loads(await client.ask("not JSON"))
         bundled(document, document["components"]["messages"]["authReply"]["payload"]).validate(unread)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_asyncapi_tells_what_the_systems_socket_says(
+    acme: Tenant, globex: Tenant, make_user: Callable[..., User]
+) -> None:
+    def prepare() -> None:
+        make_user("root", Role.SYSTEM)
+        Tenant.objects.filter(pk=globex.pk).update(state="suspended")
+
+    await in_thread("public", prepare)
+    messages = contracts.asyncapi(host="x", secure=False)
+    async with peer("portal.test") as client:
+        await client.ask('{"command":"auth","username":"root","password":"correct horse"}')
+        asked = {"command": "subscribe", "topics": ["global_cdr_events"], "since": {str(acme.pk): "0", "999999": "5"}}
+        reply = orjson.loads(await client.ask(orjson.dumps(asked).decode()))
+    await in_thread("public", lambda: Tenant.objects.filter(pk=globex.pk).update(state="active"))
+    payloads = {name: message["payload"] for name, message in messages["components"]["messages"].items()}
+    bundled(messages, payloads["subscribe"]).validate(asked)
+    bundled(messages, payloads["subscribeReply"]).validate(reply)
+    assert set(reply) - set(payloads["subscribeReply"]["properties"]) == set()
+    assert (reply["inactive"], reply["gone"]) == ([str(globex.pk)], ["999999"])
+    last = orjson.loads(closing(CloseCode.TOO_SLOW, {"7": 17}))
+    bundled(messages, payloads["closing"]).validate(last)
+    assert set(last) == set(payloads["closing"]["properties"])
 
 
 def test_asyncapi_lists_the_close_codes_that_are_used() -> None:

@@ -1,5 +1,6 @@
 """The messages of /wsi as tables: what is understood, what is refused, what is said, byte for byte."""
 
+import orjson
 import pytest
 
 from events.protocol import (
@@ -13,7 +14,9 @@ from events.protocol import (
     Subscribe,
     TokenAuth,
     Unsubscribe,
+    closing,
     cursor_reason,
+    message_bytes,
     parse,
 )
 
@@ -124,8 +127,17 @@ def test_replies_byte_for_byte() -> None:
     assert replies.done("subscribe", cursor="17") == '{"command":"subscribe","id":"3","status":0,"cursor":"17"}'
 
 
-def test_cursor_in_a_close_reason_fits_its_frame() -> None:
-    assert cursor_reason({"7": 17}, by_tenant=False) == '{"cursor":"17"}'
-    assert cursor_reason({"7": 17, "8": 2}, by_tenant=True) == '{"cursor":{"7":"17","8":"2"}}'
-    assert cursor_reason({str(10**18 + n): 17 for n in range(9)}, by_tenant=True) == ""
-    assert cursor_reason({}, by_tenant=False) == ""
+def test_cursor_of_a_close_stands_in_its_reason_or_in_a_message_before() -> None:
+    assert cursor_reason(17) == '{"cursor":"17"}'
+    assert len(cursor_reason(10**18)) <= 123
+    assert closing(4008, {"7": 17, "8": 2}) == '{"command":"closing","code":4008,"cursor":{"7":"17","8":"2"}}'
+
+
+def test_a_thousand_tenants_with_the_longest_ids_fit_a_system_administrators_message() -> None:
+    tenants = [str(10**17 + n) for n in range(1000)]
+    since = dict.fromkeys(tenants, "9" * 18)
+    text = orjson.dumps({"command": "subscribe", "topics": ["global_cdr_events"], "tenants": tenants, "since": since})
+    assert message_bytes(is_system_administrator=False) < len(text) < message_bytes(is_system_administrator=True)
+    assert parse(text.decode()) == Subscribe(
+        ("global_cdr_events",), tenants=tuple(tenants), since_by_tenant=dict.fromkeys(tenants, 10**18 - 1)
+    )

@@ -6,7 +6,8 @@ import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-MESSAGE_BYTES = 64 * 1024
+from events.protocol import SYSTEM_MESSAGE_BYTES
+
 PING_SECONDS = 25.0
 
 
@@ -24,7 +25,7 @@ class Command(BaseCommand):
             access_log=False,  # portal.request writes a line with the tenant
             server_header=False,
             proxy_headers=False,  # accounts.lockout reads them, from TRUSTED_PROXIES only
-            ws_max_size=MESSAGE_BYTES,
+            ws_max_size=SYSTEM_MESSAGE_BYTES,  # events.consumers takes less from most
             ws_ping_interval=PING_SECONDS,
             ws_ping_timeout=PING_SECONDS,
             ws_per_message_deflate=False,  # costs more than it saves on small messages

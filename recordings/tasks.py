@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from cdr import calls
-from recordings import control
+from recordings import control, retention
 from recordings.lookagain import is_announced_no_more
 from tenants import outbox
 from tenants.models import Tenant
@@ -17,6 +17,7 @@ from tenants.tasks import tenant_task
 
 COMMAND_PATIENCE = timedelta(seconds=15)  # so long a switch has to confirm a command
 AT_ONCE = 100  # calls that one transaction looks at again
+HOUSEKEEPING = timedelta(minutes=2)  # so long one tenant's housekeeping may take before the others' turn
 
 BEAT: dict[str, dict[str, Any]] = {
     "recordings-expire-commands": {
@@ -24,6 +25,9 @@ BEAT: dict[str, dict[str, Any]] = {
     },
     "recordings-resume-long-pauses": {
         "task": "recordings.tasks.resume_long_pauses", "schedule": 5.0, "options": {"expires": 5},
+    },
+    "recordings-keep-house": {
+        "task": "recordings.tasks.keep_house", "schedule": 600.0, "options": {"expires": 600},
     },
 }  # fmt: skip
 
@@ -43,6 +47,25 @@ def resume_long_pauses() -> None:
 @tenant_task()
 def resume_long_pauses_of() -> int:
     return control.resume_long_pauses(_tenant(), timezone.now())
+
+
+@shared_task
+def keep_house() -> None:
+    """Retention, the trash and the quota of each tenant. Of a suspended one nothing is deleted."""
+    active = Tenant.objects.filter(state=Tenant.State.ACTIVE).exclude(schema_name="public")
+    for schema in active.values_list("schema_name", flat=True).iterator():
+        keep_house_of.delay(schema)
+
+
+@tenant_task()
+def keep_house_of() -> int:
+    tenant, moved, begun = _tenant(), 0, timezone.now()
+    while timezone.now() - begun < HOUSEKEEPING:
+        in_this_round = retention.keep_house(tenant, timezone.now())
+        moved += in_this_round
+        if not in_this_round:
+            break
+    return moved
 
 
 @tenant_task()

@@ -35,6 +35,7 @@ COMPANY_FIELDS: Mapping[str, Cleaner] = {
     "longest_pause_seconds": whole(0, 86_400),
     "announce_recording": flag,
     "recording_days": whole(1, 3_650),
+    "when_quota_full": choice(*Tenant.QuotaFull.values),
     "ask_play_reason": flag,
     **dict.fromkeys(FEATURE_CODES, feature_code),
 }

@@ -25,6 +25,10 @@ class Tenant(TenantMixin):  # type: ignore[misc]
         SKIP = "skip", "Skip the time"
         SILENCE = "silence", "Leave silence"
 
+    class QuotaFull(models.TextChoices):
+        KEEP = "keep", "Keep every recording, beyond the quota"
+        OLDEST = "oldest", "Delete the oldest recordings"
+
     id = models.BigIntegerField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(max_length=200)
     host = models.CharField(max_length=63, unique=True)
@@ -42,6 +46,7 @@ class Tenant(TenantMixin):  # type: ignore[misc]
     announce_recording = models.BooleanField(default=False)  # callers are told; the CDR carries it
     recording_days = models.PositiveSmallIntegerField(default=180)  # how long recordings are kept
     recording_quota_mb = models.BigIntegerField(default=0)  # 0 = none
+    when_quota_full = models.CharField(max_length=6, choices=QuotaFull.choices, default=QuotaFull.KEEP)
     ask_play_reason = models.BooleanField(default=False)  # whoever listens says why
     start_recording_code = models.CharField(max_length=7, default="*44")
     stop_recording_code = models.CharField(max_length=7, default="*45")

@@ -56,6 +56,9 @@ class Recording(models.Model):
         constraints = [models.UniqueConstraint(fields=["switch_session_id", "medium"], name="recording_once")]
         indexes = [
             models.Index(fields=["-created_at", "-id"], name="recording_list"),
+            models.Index(
+                fields=["-created_at", "-id"], condition=~Q(state__in=["trashed", "deleted"]), name="recording_shown"
+            ),
             models.Index(fields=["session_id"], name="recording_by_session"),
             models.Index(
                 fields=["caller", "-created_at", "-id"], name="recording_by_caller",
@@ -178,6 +181,20 @@ class Decision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rule} {self.medium}"
+
+
+class TenantKey(models.Model):
+    """Wraps the data keys of the files, and is wrapped by the installation's key. Without it its files are noise."""
+
+    id = models.BigIntegerField(primary_key=True, default=new_id, editable=False)
+    wrapped = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"of {self.created_at:%Y-%m-%d}"
 
 
 class RecordingFile(models.Model):

@@ -75,13 +75,14 @@ def narrowed(calls: "QuerySet[CDR]", filters: CDRFilters) -> "QuerySet[CDR]":
         calls = calls.filter(extensions__contains=[filters.extension])
     for name in ("caller", "callee", "did"):
         if number := getattr(filters, name):
-            calls = calls.filter(_number(name, number))
+            calls = calls.filter(number_like(name, number))
     if filters.number:
-        calls = calls.filter(_number("caller", filters.number) | _number("callee", filters.number))
+        calls = calls.filter(number_like("caller", filters.number) | number_like("callee", filters.number))
     return _search(calls, filters.search) if filters.search else calls
 
 
-def _number(field: str, number: str) -> Q:
+def number_like(field: str, number: str) -> Q:
+    """The number, where `*` stands for any digits."""
     if "*" not in number:
         return Q(**{field: number})
     if number.strip("*") == "":
@@ -96,7 +97,7 @@ def _escaped(text: str) -> str:
 def _search(calls: "QuerySet[CDR]", text: str) -> "QuerySet[CDR]":
     """A session id, the beginning of a number, or the beginnings of words of a name."""
     beginning = f"{number_in(text).rstrip('*')}*"
-    found = Q(session_id=text.strip()) | _number("caller", beginning) | _number("callee", beginning)
+    found = Q(session_id=text.strip()) | number_like("caller", beginning) | number_like("callee", beginning)
     words = "".join(character if character.isalnum() else " " for character in text).split()[:SEARCH_WORDS]
     if not any(word.isalpha() for word in words):
         return calls.filter(found)

@@ -45,7 +45,7 @@ def identify(tenant: Tenant, credentials: Credentials, request: HttpRequest) -> 
         case TokenAuth():
             return _by_token(credentials)
         case SessionAuth():
-            key = _session_key(request)
+            key = session_key_of(request)
             principal = Principal("session", key)
             return principal if key and _rights_of(principal) is not None else None
 
@@ -119,11 +119,12 @@ def _rights_of(principal: Principal) -> Callable[[Permission], bool] | None:
                 return None
             return lambda permission: token.user.may(permission) and (not token.scopes or permission in token.scopes)
         case "session":
-            person = _person_of_session(principal.key)
+            person = person_of_session(principal.key)
             return person.may if person is not None and person.is_active else None
 
 
-def _session_key(request: HttpRequest) -> str:
+def session_key_of(request: HttpRequest) -> str:
+    """The browser's session cookie, of a handshake that no middleware has seen."""
     try:
         cookies = SimpleCookie(request.META.get("HTTP_COOKIE", ""))
     except CookieError:
@@ -132,7 +133,8 @@ def _session_key(request: HttpRequest) -> str:
     return found.value if found else ""
 
 
-def _person_of_session(session_key: str) -> Person | None:
+def person_of_session(session_key: str) -> Person | None:
+    """Who is signed in there, in the schema that the connection is in."""
     request = HttpRequest()
     engine: Any = import_module(settings.SESSION_ENGINE)
     request.session = engine.SessionStore(session_key)

@@ -1,7 +1,7 @@
 """Waking readers after the commit, and not minding when Redis is away."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import redis
@@ -93,3 +93,18 @@ def test_absent_redis_neither_fails_nor_slows_the_writer(
     for n in range(10):
         write(str(n))
     assert time.perf_counter() - started < 1.0
+
+
+def test_who_watches_calls_hears_of_them_at_most_twice_a_second(waker: wake.Waker) -> None:
+    told: list[str] = []
+
+    async def tell(groups: Mapping[str, str]) -> None:
+        told.extend(f"{group} {what}" for group, what in groups.items())
+
+    waker._tell_sockets = tell  # type: ignore[method-assign]
+    for _ in range(50):
+        wake.watchers("acme")
+        time.sleep(0.002)
+    wake.watchers("globex")
+    time.sleep(0.8)
+    assert sorted(told) == ["live.acme calls.changed", "live.acme calls.changed", "live.globex calls.changed"]

@@ -29,6 +29,9 @@ from events.models import Event, Profile
 May = Callable[[Permission], bool]
 # Filled by higher rooms: what they add to one call, given what the asker may do (recordings, policy decisions).
 detail_parts: list[Callable[[CDR, May], Mapping[str, Any]]] = []
+# The shape of what they add, for the OpenAPI document.
+Fields = dict[str, Callable[[], serializers.Field[Any, Any, Any, Any]]]
+detail_fields: Fields = {}
 
 
 class ReadsCalls(BasePermission):
@@ -128,6 +131,9 @@ class CDRDetailSerializer(CDRSerializer):
     targets = TargetSerializer(many=True)
     recordings = serializers.ListField(child=serializers.DictField(), default=list)
     policy_decisions = serializers.ListField(child=serializers.DictField(), default=list)
+
+    def get_fields(self) -> dict[str, Any]:
+        return {**super().get_fields(), **{name: make() for name, make in detail_fields.items()}}
 
 
 def _filter_parameter(name: str, description: str, type: Any = OpenApiTypes.STR, **more: Any) -> OpenApiParameter:

@@ -19,7 +19,7 @@ from django.utils import timezone
 from cdr import callevent_json, ledger, progress
 from cdr.callevents import CallEnded, CallEvent, CallStarted, SessionMerged
 from cdr.models import CDR, CallEventRow, Direction, LiveSession
-from cdr.records import direction_of, record_of
+from cdr.records import direction_of, extensions_of, record_of
 from cdr.session import Session, fold
 from events.log import Draft, append
 from tenants.models import Tenant
@@ -30,7 +30,7 @@ KEEP_ENDED = timedelta(hours=24)  # so long a late event can still correct a rec
 _REAP_AT_ONCE = 500
 _ADVANCE = (
     "UPDATE cdr_livesession SET caller = %s, callee = %s, direction = %s, answered_time = %s, ended_time = %s,"
-    " last_event_at = %s, merged_into = %s, incomplete = %s WHERE session_id = %s"
+    " last_event_at = %s, merged_into = %s, incomplete = %s, extensions = %s WHERE session_id = %s"
 )
 
 Listener = Callable[[Tenant, int, Sequence[Session], Sequence[CallEvent]], None]
@@ -228,6 +228,7 @@ def _advance(live: dict[str, LiveSession], group: Sequence[str], session: Sessio
     row.caller, row.callee = session.caller.number, session.started.callee.number
     row.direction = direction_of(session)
     row.answered_time, row.ended_time, row.incomplete = session.answered_time, session.ended_time, session.incomplete
+    row.extensions = extensions_of(session)
     row.last_event_at = now = timezone.now()
     for session_id in group:
         if live[session_id].merged_into and live[session_id].ended_time is None:
@@ -249,6 +250,7 @@ def _save(live: dict[str, LiveSession], session_ids: Sequence[str]) -> None:
                     row.last_event_at,
                     row.merged_into,
                     row.incomplete,
+                    orjson.dumps(row.extensions).decode(),
                     row.session_id,
                 )
                 for row in rows

@@ -1,9 +1,11 @@
 """Calls in progress over REST, each with its legs as they stand now."""
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, cast
 
-from drf_spectacular.utils import extend_schema, inline_serializer
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_field, inline_serializer
 from rest_framework import serializers
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -13,11 +15,15 @@ from accounts.models import Extension, User
 from accounts.rest import Door, decode_cursor, encode_cursor, limit_of, may, time_of
 from accounts.roles import Permission
 from cdr import calls
-from cdr.api import PAGING, MomentField, ReadsCalls
-from cdr.callevents import PartyKind
+from cdr.api import PAGING, Fields, May, MomentField, ReadsCalls
+from cdr.models import LiveSession
 from cdr.records import direction_of
 from cdr.selectors import sees_all
 from cdr.session import Leg, Session
+
+# Filled by higher rooms: what they add to calls in progress, by session id, given what the asker may do; and its shape.
+call_parts: list[Callable[[Sequence[Session], May], Mapping[str, Mapping[str, Any]]]] = []
+call_fields: Fields = {}
 
 
 class LegSerializer(serializers.Serializer[Leg]):
@@ -59,12 +65,20 @@ class LiveCallSerializer(serializers.Serializer[Session]):
     def get_direction(self, session: Session) -> str:
         return direction_of(session).value
 
+    @extend_schema_field(LegSerializer(many=True))
     def get_targets(self, session: Session) -> Any:
         return LegSerializer(cast(Any, list(session.legs.values())), many=True).data
 
 
+class WholeLiveCallSerializer(LiveCallSerializer):
+    """With what higher rooms add; only the OpenAPI document is made from it."""
+
+    def get_fields(self) -> dict[str, Any]:
+        return {**super().get_fields(), **{name: make() for name, make in call_fields.items()}}
+
+
 _PAGE = inline_serializer(
-    "LiveCallPage", {"items": LiveCallSerializer(many=True), "next": serializers.CharField(allow_null=True)}
+    "LiveCallPage", {"items": WholeLiveCallSerializer(many=True), "next": serializers.CharField(allow_null=True)}
 )
 
 
@@ -75,18 +89,28 @@ class LiveCalls(Door):
     @extend_schema(operation_id="calls_list", summary="Calls in progress", parameters=PAGING[:2], responses=_PAGE)
     def get(self, request: Request) -> Response:
         """The calls that have not ended, newest first. Who may see own calls only gets those of the own extension."""
-        limit = limit_of(request)
-        rows = list(_rows_after(request.query_params.get("cursor", ""))[: limit + 1])
+        limit, allowed = limit_of(request), partial(may, request)
+        visible = visible_in_progress(request.user, allowed)
+        rows = list(_rows_after(visible, request.query_params.get("cursor", ""))[: limit + 1])
         following = encode_cursor(rows[limit - 1].start_time, rows[limit - 1].pk) if len(rows) > limit else None
         sessions = calls.sessions_now([row.session_id for row in rows[:limit]])
-        if not sees_all(partial(may, request)):
-            number = _own_number(request.user)
-            sessions = [session for session in sessions if number and number in _numbers_of(session)]
-        return Response({"items": LiveCallSerializer(cast(Any, sessions), many=True).data, "next": following})
+        items = [dict(item) for item in LiveCallSerializer(cast(Any, sessions), many=True).data]
+        for part in call_parts:
+            added = part(sessions, allowed)
+            items = [item | dict(added.get(item["session_id"], {})) for item in items]
+        return Response({"items": items, "next": following})
 
 
-def _rows_after(cursor: str) -> Any:
+def visible_in_progress(person: Any, allowed: May) -> "QuerySet[LiveSession]":
+    """The tenant's calls in progress, newest first, or only those of the person's own extension."""
     rows = calls.sessions_in_progress()
+    if sees_all(allowed):
+        return rows
+    number = own_number(person)
+    return rows.filter(extensions__contains=[number]) if number else rows.none()
+
+
+def _rows_after(rows: "QuerySet[LiveSession]", cursor: str) -> "QuerySet[LiveSession]":
     if not cursor:
         return rows
     start, session_id = decode_cursor(cursor, 2)
@@ -94,12 +118,8 @@ def _rows_after(cursor: str) -> Any:
     return rows.filter(start_time__lte=moment).exclude(start_time=moment, session_id__lte=str(session_id))
 
 
-def _own_number(person: Any) -> str:
+def own_number(person: Any) -> str:
+    """The extension of whoever signed in or owns the token, else nothing."""
     if not isinstance(person, User):
         return ""
     return Extension.objects.filter(user_id=person.pk).values_list("number", flat=True).first() or ""
-
-
-def _numbers_of(session: Session) -> set[str]:
-    parties = [session.caller, *(party for leg in session.legs.values() for party in (leg.caller, leg.callee))]
-    return {party.number for party in parties if party.kind is PartyKind.EXTENSION}

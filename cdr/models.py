@@ -41,6 +41,7 @@ class LiveSession(models.Model):
     merged_into = models.CharField(max_length=128, blank=True, default="")
     cdr_id = models.BigIntegerField(default=0)  # the id its record will have, told while the call lasts
     incomplete = models.BooleanField(default=False)
+    extensions = models.JSONField(default=list)  # as in its record; no index: what is in progress is few
 
     class Meta:
         ordering = ["-start_time", "session_id"]

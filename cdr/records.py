@@ -109,7 +109,7 @@ def record_of(session: Session, *, sip_domain: str = "", rates: Sequence[Rate] =
         end_reason=reason,
         user_data=started.user_data,
         cost=sum(costs, Decimal(0)) if costs else None,
-        extensions=_extensions_of(session),
+        extensions=extensions_of(session),
         incomplete=session.incomplete,
         merged_sessions=session.merged,
         targets=targets,
@@ -209,7 +209,7 @@ def _answered_time(leg: Leg) -> datetime:
     return leg.answered_time or leg.start_time
 
 
-def _extensions_of(session: Session) -> list[str]:
+def extensions_of(session: Session) -> list[str]:
     """Every extension that took part, in the order of its first leg: whose own call this is."""
     parties = [session.caller, *(party for leg in session.legs.values() for party in (leg.caller, leg.callee))]
     return list(dict.fromkeys(party.number for party in parties if party.kind is PartyKind.EXTENSION and party.number))

@@ -75,3 +75,16 @@ def test_standard_user_sees_own_calls_in_progress_only(acme: Tenant) -> None:
     assert client(Role.USER, "104").get("/api/v1/calls").json()["items"] == []
     assert client(Role.USER).get("/api/v1/calls").json()["items"] == []
     assert Client(headers={"host": "acme.portal.test"}).get("/api/v1/calls").status_code == 401
+
+
+def test_standard_user_gets_full_pages_of_own_calls(acme: Tenant) -> None:
+    """Other people's calls neither fill a page nor hide the next one."""
+    for number in range(6):
+        callee = ext("103" if number % 2 else "104")
+        apply(acme, events((number, "call.started", {"caller": ext("101"), "callee": callee}),
+                           (number, "target.added", {"target_id": "a", "callee": callee}), session=f"s{number}"))  # fmt: skip
+    reader = client(Role.USER, "103")
+    first = reader.get("/api/v1/calls", {"limit": 2}).json()
+    assert [item["session_id"] for item in first["items"]] == ["s5", "s3"]
+    second = reader.get("/api/v1/calls", {"limit": 2, "cursor": first["next"]}).json()
+    assert ([item["session_id"] for item in second["items"]], second["next"]) == (["s1"], None)

@@ -9,6 +9,12 @@ from django.core.management.base import BaseCommand
 from events.protocol import SYSTEM_MESSAGE_BYTES
 
 PING_SECONDS = 25.0
+WEBSOCKETS: dict[str, Any] = {
+    "ws_max_size": SYSTEM_MESSAGE_BYTES,  # events.consumers takes less from most
+    "ws_ping_interval": PING_SECONDS,
+    "ws_ping_timeout": PING_SECONDS,
+    "ws_per_message_deflate": False,  # costs more than it saves on small messages
+}
 
 
 class Command(BaseCommand):
@@ -25,9 +31,6 @@ class Command(BaseCommand):
             access_log=False,  # portal.request writes a line with the tenant
             server_header=False,
             proxy_headers=False,  # accounts.lockout reads them, from TRUSTED_PROXIES only
-            ws_max_size=SYSTEM_MESSAGE_BYTES,  # events.consumers takes less from most
-            ws_ping_interval=PING_SECONDS,
-            ws_ping_timeout=PING_SECONDS,
-            ws_per_message_deflate=False,  # costs more than it saves on small messages
             timeout_graceful_shutdown=5,
+            **WEBSOCKETS,
         )

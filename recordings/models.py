@@ -209,6 +209,7 @@ class RecordingFile(models.Model):
     id = models.BigIntegerField(primary_key=True, default=new_id, editable=False)
     segment = models.OneToOneField(Segment, on_delete=models.CASCADE, null=True, blank=True, related_name="file")
     said_recording_id = models.CharField(max_length=64, blank=True, default="")  # what the sender called it
+    said_segment = models.PositiveIntegerField(default=1)
     switch_id = models.BigIntegerField()
     state = models.CharField(max_length=12, choices=State.choices, default=State.STORED)
     problem = models.CharField(max_length=300, blank=True, default="")  # why it is quarantined, in words
@@ -218,6 +219,8 @@ class RecordingFile(models.Model):
     sha256 = models.CharField(max_length=64)
     content_type = models.CharField(max_length=100)
     received_at = models.DateTimeField(default=timezone.now)
+    probe_began_at = models.DateTimeField(null=True, blank=True)  # the last time; a worker may have died over it
+    probe_tries = models.PositiveSmallIntegerField(default=0)
     probed_at = models.DateTimeField(null=True, blank=True)
     duration_ms = models.BigIntegerField(default=0)
     audio_codec = models.CharField(max_length=32, blank=True, default="")
@@ -227,12 +230,21 @@ class RecordingFile(models.Model):
     width = models.PositiveIntegerField(default=0)
     height = models.PositiveIntegerField(default=0)
     peaks = models.BinaryField(default=b"")  # int8 per channel and step, see `recordings.peaks`
+    data_offset = models.BigIntegerField(default=0)  # where the samples of a WAV begin,
+    data_size = models.BigIntegerField(default=0)  # and how many bytes they are
+    # Made of all its segments for playing, where they cannot be joined while they are read: see `recordings.joined`.
+    joined_of = models.OneToOneField(
+        Recording, on_delete=models.CASCADE, null=True, blank=True, related_name="joined_file"
+    )
 
     class Meta:
         ordering = ["received_at", "id"]
         indexes = [
             models.Index(fields=["state", "received_at"], name="file_by_state"),
             models.Index(fields=["sha256"], name="file_by_hash"),
+            models.Index(
+                fields=["said_recording_id"], condition=Q(state="quarantined"), name="file_quarantined_by_recording"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -255,6 +255,7 @@ class SwitchCommand(models.Model):
         indexes = [
             models.Index(fields=["switch", "id"], condition=Q(state="pending"), name="command_pending_by_switch"),
             models.Index(fields=["session_id"], name="command_by_session"),
+            models.Index(fields=["recording_id"], name="command_by_recording"),  # finds whose a file is
         ]
 
     def __str__(self) -> str:

@@ -25,6 +25,7 @@ from recordings.books import Book, Cause, Reason, Via, books_of, note_decision, 
 from recordings.models import Decision, Gap, Recording
 from recordings.policy import MEDIA, Rule, Settings, Situation, Switches, Verdict
 from recordings.reports import MOST_TRIES, REPORTS, is_final, take_report
+from recordings.watching import tell_watchers
 from tenants.changes import SYSTEM, Actor
 from tenants.models import SystemSettings, Tenant
 
@@ -73,7 +74,7 @@ class ForbiddenByPolicyError(ControlError):
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """What a person's command led to: the commands that a switch must still confirm; none when it was so already."""
+    """What the switch must still confirm before a person's command is carried out; nothing when it was so already."""
 
     commands: tuple[int, ...]
 
@@ -303,7 +304,7 @@ class _Scene:
             return
         why = Reason(
             event.at, operation, record=operation != Operation.STOP,
-            actor=Actor(kind="phone", name=party.number), via=Via.FEATURE_CODE,
+            actor=Actor(kind="phone", name=party.number), via=Via.FEATURE_CODE, settings={"code": event.code},
         )  # fmt: skip
         try:
             self.obey(operation, MEDIA, why)
@@ -323,7 +324,14 @@ class _Scene:
         concerned = [self._obey_for(operation, medium, why) for medium in wanted]
         if not any(concerned):
             raise NotRecordingError(" and ".join(wanted or media))
-        return Ordered(tuple(each for book in self.books for each in book.commands[given.get(id(book), 0) :]))
+        ordered = tuple(each for book in self.books for each in book.commands[given.get(id(book), 0) :])
+        return Ordered(ordered or self._awaited(wanted))
+
+    def _awaited(self, media: Iterable[Medium]) -> tuple[int, ...]:
+        """What was commanded before and is not confirmed: what was asked for twice is no truer for that."""
+        own = [book.recording for book in self.books]
+        pending = Decision.objects.filter(recording__in=own, medium__in=media, outcome=Decision.Outcome.PENDING)
+        return tuple(pending.exclude(command_id=None).order_by("id").values_list("command_id", flat=True))  # type: ignore[arg-type]
 
     def _obey_for(self, operation: Operation, medium: Medium, why: Reason) -> bool:
         match operation:
@@ -443,6 +451,7 @@ def command(
     )  # fmt: skip
     ordered = scene.obey(operation, media, why)
     tell_all(tenant, scene.books)
+    tell_watchers(tenant)
     return ordered
 
 

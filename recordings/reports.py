@@ -10,6 +10,7 @@ from django.utils import timezone
 from cdr.callevents import CallEvent, Medium, RecordingFailed, RecordingStarted, RecordingStopped
 from recordings.books import Book, Cause, Reason, Via, books_of, tell_all
 from recordings.models import Decision, Gap, Recording, Segment
+from recordings.watching import tell_watchers
 from tenants.models import SwitchCommand, Tenant
 from tenants.schemas import in_schema
 
@@ -39,6 +40,7 @@ def on_command(row: SwitchCommand) -> None:
         for book in books:
             _Answer(book, row).take()
         tell_all(tenant, books)
+    tell_watchers(tenant)
 
 
 class _Answer:

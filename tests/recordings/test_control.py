@@ -270,7 +270,10 @@ def test_a_second_pause_asks_nothing_of_the_switch(stage: Stage, acme: Tenant) -
     stage.play(*inbound())
     first = control.command(acme, SESSION, Operation.PAUSE, ["audio"], actor=ADMIN, via=Via.REST)
     again = control.command(acme, SESSION, Operation.PAUSE, ["audio"], actor=ADMIN, via=Via.REST)
-    assert (len(first.commands), again.commands) == (1, ())
+    assert (len(first.commands), again.commands) == (1, first.commands)  # it waits for the same answer
+    stage.obey()
+    assert control.command(acme, SESSION, Operation.PAUSE, ["audio"], actor=ADMIN, via=Via.REST).commands == ()
+    assert stage.commands == ["5 start audio 1", "5 pause audio 1"]
 
 
 def test_a_long_pause_ends_by_itself(stage: Stage, acme: Tenant) -> None:

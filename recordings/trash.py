@@ -14,6 +14,8 @@ from django.utils import timezone
 
 from cdr.models import CDR
 from events.recording_messages import RecordingFact, tell
+from recordings import vault
+from recordings.errors import VaultError
 from recordings.models import Recording, RecordingFile
 from tenants.changes import SYSTEM, Actor, announce
 from tenants.errors import RefusedError
@@ -76,7 +78,10 @@ def delete_now(actor: Actor, recording: Recording) -> Recording:
         return row
     if row.state != Recording.State.TRASHED:
         raise RefusedError("not_in_trash", "Only what is in the trash is deleted at once. Delete it first.")
-    purge(actor, row, cause="person")
+    try:
+        purge(actor, row, cause="person")
+    except VaultError as error:
+        raise RefusedError(error.code, f"{error.message} Nothing was deleted.") from error
     announce(actor, "recording.deleted", subject=subject_of(row), subject_id=row.pk, before={"bytes": row.size})
     return row
 
@@ -140,8 +145,8 @@ def purge_each(ids: Iterable[int], *, cause: Cause) -> int:
                 if row.legal_hold or row.state == Recording.State.DELETED:
                     continue
                 purge(SYSTEM, row, cause=cause)
-        except OSError as error:  # the store is away; the next run tries again
-            log.error("recording not deleted", recording_id=str(recording_id), error=type(error).__name__)
+        except VaultError as error:  # the store is away; the next run tries again
+            log.error("recording not deleted", recording_id=str(recording_id), error=error.code)
             continue
         gone.append(row)
     if gone:
@@ -156,11 +161,9 @@ def note_trashed(rows: list[Recording], why: str) -> None:
 
 def delete_file(file: RecordingFile) -> None:
     """Its bytes, its data key, and the waveform, which shows when somebody spoke. Its hash and size stay."""
-    from recordings import vault
-
     vault.delete(file)
-    file.state, file.wrapped_key, file.peaks = RecordingFile.State.DELETED, b"", b""
-    file.save(update_fields=["state", "wrapped_key", "peaks"])
+    file.peaks = b""
+    file.save(update_fields=["peaks"])
 
 
 def mark_calls(session_ids: Iterable[str]) -> None:

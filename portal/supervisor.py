@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, TextIO
 
+from portal.embedded.process import adopt_orphans
+
 _BACKOFF_FIRST = 0.5
 _BACKOFF_MOST = 30.0
 _STEADY_SECONDS = 60.0  # who ran this long starts over with the shortest wait
 _LINE_MOST = 64 * 1024
+_GROUP_SECONDS = 2.0  # so long the kernel may take to end what was killed
 _COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
 Process = subprocess.Popen[bytes]
 
@@ -77,6 +80,7 @@ class Supervisor:
     _interruptible: bool = False
 
     def __post_init__(self) -> None:
+        adopt_orphans()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -185,7 +189,7 @@ class Supervisor:
         """What is left after a process: its last words, its pipe, the rest of its group."""
         process = running.process
         assert process is not None  # noqa: S101 - only called for one that ran
-        _signal_group(process, signal.SIGKILL)
+        _kill_group(process)
         if process.stdout is not None:
             self._read(running, process.stdout)
             if running.rest:
@@ -246,9 +250,14 @@ def _text(line: bytes) -> str:
     return line.decode(errors="replace").rstrip("\r")
 
 
-def _signal_group(process: Process, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+def _kill_group(process: Process) -> None:
+    """What a program started itself and left behind: killed, and waited for."""
+    deadline = time.monotonic() + _GROUP_SECONDS
+    with contextlib.suppress(ProcessLookupError, PermissionError, ChildProcessError):
+        os.killpg(process.pid, signal.SIGKILL)
+        while time.monotonic() < deadline:
+            if os.waitpid(-process.pid, os.WNOHANG)[0] == 0:
+                time.sleep(0.01)
 
 
 def _how_it_ended(process: Process) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -28,6 +29,12 @@ def die_with_parent(with_signal: signal.Signals) -> Callable[[], None]:
                 os._exit(1)
 
     return before_exec
+
+
+def adopt_orphans() -> None:
+    """From now on whoever loses its parent below this process becomes its child, so that it can be waited for."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def command_of(pid: int) -> str | None:

@@ -124,7 +124,7 @@ def test_terminated_twice_it_leaves_no_process(portal: Stack) -> None:
     assert portal.process is not None
     os.killpg(portal.process.pid, signal.SIGTERM)
     assert portal.stop() == 0
-    eventually(lambda: processes_of(portal.folder) == [], seconds=10)
+    assert processes_of(portal.folder) == []
     assert portal.output.rstrip().endswith("Stopped")
 
 

@@ -47,8 +47,12 @@ def _secret(name: str, file: Path, default: str) -> str:
         raise ImproperlyConfigured(f"{name} cannot be read from {file}: {error.strerror}.") from error
 
 
+def _split(value: str) -> list[str]:
+    return [part.strip() for part in value.replace("\n", ",").split(",") if part.strip()]
+
+
 def _list(name: str, default: str = "") -> list[str]:
-    return [part.strip() for part in _text(name, default).split(",") if part.strip()]
+    return _split(_text(name, default))
 
 
 def _networks(name: str) -> list[IPv4Network | IPv6Network]:
@@ -74,8 +78,10 @@ VAR_DIR = Path(_text("VAR_DIR", str(BASE_DIR / "var"))).absolute()
 SECRET_KEY_FILE = Path(_text("SECRET_KEY_FILE", str(VAR_DIR / "secret_key")))
 DEMO_SECRET = "demo-secret-not-for-production"  # noqa: S105
 SECRET_KEY = _secret("SECRET_KEY", SECRET_KEY_FILE, DEMO_SECRET)
-# Encrypts credentials at rest. Several keys, newest first, comma separated; derived from SECRET_KEY when empty.
-ENCRYPTION_KEYS = _list("ENCRYPTION_KEYS")
+# Encrypts credentials at rest and the keys of recordings. Several keys, newest first, separated by commas or, in the
+# file, by lines; derived from SECRET_KEY when empty.
+ENCRYPTION_KEYS_FILE = Path(_text("ENCRYPTION_KEYS_FILE", str(VAR_DIR / "encryption_keys")))
+ENCRYPTION_KEYS = _split(_secret("ENCRYPTION_KEYS", ENCRYPTION_KEYS_FILE, ""))
 BIND = _text("BIND", "127.0.0.1")
 PORT = _number("PORT", 8000, low=1, high=65535)
 SIP_PORT = _number("SIP_PORT", 5090, low=1, high=65535)
@@ -97,6 +103,7 @@ SHARED_APPS = [
     "tenants",
     "accounts",
     "pbx",
+    "recordings",  # in the public schema it keeps the files of which nobody knows whose they are
     "portal",
     "django.contrib.contenttypes",
     "django.contrib.auth",
@@ -377,11 +384,54 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+# --- Where recordings are kept -----------------------------------------------------------------------------
+# For S3 too: files that are not whole yet wait here.
+MEDIA_ROOT = Path(_text("MEDIA_ROOT", str(VAR_DIR / "recordings"))).absolute()
+RECORDING_ENCRYPTION = _flag("RECORDING_ENCRYPTION", default=PRODUCTION)
+RECORDING_STORE = _choice("RECORDING_STORE", "local", "local", "s3")
+S3_BUCKET = _text("S3_BUCKET")
+S3_ENDPOINT_URL = _text("S3_ENDPOINT_URL")
+S3_REGION = _text("S3_REGION")
+S3_ADDRESSING_STYLE = _choice("S3_ADDRESSING_STYLE", "auto", "auto", "path", "virtual")
+S3_PREFIX = _text("S3_PREFIX")
+S3_ACCESS_KEY = _text("S3_ACCESS_KEY")
+S3_SECRET_KEY_FILE = Path(_text("S3_SECRET_KEY_FILE", str(VAR_DIR / "s3_secret_key")))
+S3_SECRET_KEY = _secret("S3_SECRET_KEY", S3_SECRET_KEY_FILE, "")
+# Somebody else serves what we do not encrypt: a web server in front of us, or the store itself.
+X_ACCEL_PREFIX = _text("X_ACCEL_PREFIX")
+S3_LINK_SECONDS = _number("S3_LINK_SECONDS", 0, high=3600)
+if RECORDING_STORE == "s3" and not S3_BUCKET:
+    raise ImproperlyConfigured("S3_BUCKET must name the bucket when RECORDING_STORE is s3.")
+if X_ACCEL_PREFIX and RECORDING_STORE != "local":
+    raise ImproperlyConfigured("X_ACCEL_PREFIX is for RECORDING_STORE=local; for s3 there is S3_LINK_SECONDS.")
+if S3_LINK_SECONDS:  # then the browser is sent to the store
+    _S3 = urlsplit(S3_ENDPOINT_URL or "https://amazonaws.com")
+    CONTENT_SECURITY_POLICY["DIRECTIVES"]["media-src"] += [
+        f"{_S3.scheme}://{_S3.netloc}",
+        f"{_S3.scheme}://*.{_S3.netloc}",
+    ]
+
+
+def _recordings_store() -> dict[str, Any]:
+    if RECORDING_STORE == "local":
+        return {"BACKEND": "recordings.stores.LocalStore"}
+    options = {
+        "bucket_name": S3_BUCKET,
+        "endpoint_url": S3_ENDPOINT_URL or None,
+        "region_name": S3_REGION or None,
+        "addressing_style": S3_ADDRESSING_STYLE,
+        "location": S3_PREFIX,
+        "access_key": S3_ACCESS_KEY or None,  # without one the machine's own role is asked
+        "secret_key": S3_SECRET_KEY or None,
+    }
+    return {"BACKEND": "recordings.s3.S3Store", "OPTIONS": options}
+
+
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "portal.assets.Storage"},
+    "recordings": _recordings_store(),
 }
-MEDIA_ROOT = Path(_text("MEDIA_ROOT", str(VAR_DIR / "recordings")))
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 FORM_RENDERER = "django.forms.renderers.DjangoTemplates"
 

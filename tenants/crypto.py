@@ -41,6 +41,14 @@ def decrypt(stored: str) -> str:
         raise SecretUnreadableError("The stored secret cannot be read with the keys of this installation.") from error
 
 
+def rotate(stored: str) -> str:
+    """The same secret, encrypted by the newest key."""
+    try:
+        return _current_box().rotate(stored.encode()).decode()
+    except InvalidToken as error:
+        raise SecretUnreadableError("The stored secret cannot be read with the keys of this installation.") from error
+
+
 def new_token(prefix: str) -> str:
     """A bearer token of 256 random bits; the prefix tells a finder what it opens."""
     return f"{prefix}_{secrets.token_urlsafe(32)}"

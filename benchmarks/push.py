@@ -2,7 +2,8 @@
 
 It starts the whole portal by `manage.py up`, reports finished calls at a steady rate through the Switch API, and
 compares when each event was written with when its bytes arrived. Beside it, in the same run and at the same rate, a
-bare HTTP client posting to the same receiver and a bare Redis publish. `make bench` prints the tables.
+bare HTTP client posting to the same receiver and a bare Redis publish; beside a crowd of subscribers the same crowd in
+a bare Channels group. `make bench-push` prints the tables.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import asyncio
 import json
 import multiprocessing
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -22,8 +23,11 @@ import httpx
 import orjson
 import psycopg
 import redis.asyncio
+import uvicorn
 import websockets
 from aiohttp import web
+from channels.layers import get_channel_layer
+from django.conf import settings
 
 from benchmarks.intake import finished_call
 from tests.run.stack import Stack, eventually, free_port, stack
@@ -33,6 +37,7 @@ FLAT_OUT_CALLS = 6_000
 CALLS_A_BATCH = 500
 CROWD = 1_000
 CROWD_RATE = 20
+PARTS = ("steady", "crowd", "flat-out")
 Arrivals = dict[str, list[float]]  # event id, or bare id, to the times at which it arrived
 
 
@@ -49,6 +54,9 @@ class Listener:
     def take(self) -> Arrivals:
         self.pipe.send("take")
         return dict(self.pipe.recv())
+
+    def memory_mib(self) -> float:
+        return _resident_kib(Path("/proc") / str(self.process.pid)) / 1024
 
     def stop(self) -> None:
         self.pipe.send("stop")
@@ -104,35 +112,77 @@ async def receive_posts(arrived: Arrivals, ready: asyncio.Event, port: int) -> N
     await asyncio.Event().wait()
 
 
-async def subscribe(arrived: Arrivals, ready: asyncio.Event, port: int, host: str, token: str, count: int) -> None:
+@dataclass(frozen=True)
+class Way:
+    """How a crowd gets to what it hears: where it connects, and what it says first."""
+
+    url: str
+    port: int
+    commands: Sequence[dict[str, Any]] = ()
+
+
+async def hear_sockets(arrived: Arrivals, ready: asyncio.Event, way: Way, count: int) -> None:
+    """`count` connections. The id is cut out of each message: reading it as JSON takes longer than sending it."""
+
     async def one() -> None:
         async with websockets.connect(
-            f"ws://{host}:{port}/wsi", host="127.0.0.1", port=port, max_queue=None, compression=None, open_timeout=60
+            way.url, host="127.0.0.1", port=way.port, max_queue=None, compression=None, open_timeout=60
         ) as socket:
-            await socket.send(json.dumps({"command": "auth", "access_token": token}))
-            await socket.send(json.dumps({"command": "subscribe", "topics": ["cdr_events"]}))
-            for _ in range(2):
+            for command in way.commands:
+                await socket.send(json.dumps(command))
                 answer = json.loads(await socket.recv())
                 assert answer["status"] == 0, answer
-            subscribed.append(1)
-            if len(subscribed) == count:
+            connected.append(1)
+            if len(connected) == count:
                 ready.set()
             async for message in socket:
                 now = time.time()
-                arrived.setdefault(str(orjson.loads(message)["event_id"]), []).append(now)
+                name = str(message).rpartition('"event_id":"')[2].removesuffix('"}')
+                arrived.setdefault(name, []).append(now)
 
-    subscribed: list[int] = []
+    connected: list[int] = []
     gate = asyncio.Semaphore(20)
 
     async def gated() -> None:
         async with gate:
             task = asyncio.ensure_future(one())
-            before = len(subscribed)
-            while len(subscribed) == before and not task.done():
+            before = len(connected)
+            while len(connected) == before and not task.done():
                 await asyncio.sleep(0.01)
         await task
 
     await asyncio.gather(*(gated() for _ in range(count)))
+
+
+async def serve_bare_group(_arrived: Arrivals, ready: asyncio.Event, port: int, location: str) -> None:
+    """What Channels itself does at its barest: every connection in one group, each message sent to all of them."""
+    _use_channels(location)
+    from channels.generic.websocket import AsyncWebsocketConsumer  # asks for settings when it is imported
+
+    class Bare(AsyncWebsocketConsumer):
+        async def connect(self) -> None:
+            await self.channel_layer.group_add("bare", self.channel_name)
+            await self.accept()
+
+        async def told(self, message: dict[str, str]) -> None:
+            await self.send(text_data=message["text"])
+
+    config = uvicorn.Config(
+        Bare.as_asgi(), host="127.0.0.1", port=port, lifespan="off", log_level="warning", ws_per_message_deflate=False
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.ensure_future(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    ready.set()
+    await serving
+
+
+def _use_channels(location: str) -> None:
+    """The same layer that the portal uses."""
+    layer = {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [location]}}
+    if not settings.configured:
+        settings.configure(CHANNEL_LAYERS={"default": layer})
 
 
 async def hear_redis(arrived: Arrivals, ready: asyncio.Event, location: str) -> None:
@@ -186,12 +236,27 @@ class Portal:
             try:
                 ours = f"VAR_DIR={self.stack.folder}\0".encode() in (home / "environ").read_bytes()
                 if ours and program.encode() in (home / "cmdline").read_bytes().replace(b"\0", b" "):
-                    kib += next(
-                        int(line.split()[1]) for line in (home / "status").read_text().splitlines() if "VmRSS" in line
-                    )
-            except (OSError, StopIteration):
+                    kib += _resident_kib(home)
+            except OSError:
                 continue
         return kib / 1024
+
+    def subscription(self) -> Way:
+        host = self.tenant["url"].removeprefix("http://").split(":")[0]
+        commands = (
+            {"command": "auth", "access_token": self.tenant["api_token"]},
+            {"command": "subscribe", "topics": ["cdr_events"]},
+        )
+        return Way(f"ws://{host}:{self.stack.port}/wsi", self.stack.port, commands)
+
+    def redis_location(self) -> str:
+        return f"unix://{next(self.stack.folder.rglob('valkey.sock'))}"
+
+
+def _resident_kib(home: Path) -> int:
+    """0 for a process that has ended meanwhile."""
+    lines = (home / "status").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS")), 0)
 
 
 @contextmanager
@@ -261,6 +326,19 @@ async def publish_bare(location: str, rate: int, seconds: float) -> dict[str, fl
     return left
 
 
+async def tell_bare_group(location: str, message: str, rate: int, seconds: float) -> dict[str, float]:
+    _use_channels(location)
+    left: dict[str, float] = {}
+    layer: Any = get_channel_layer()
+
+    async def tell(name: str) -> None:
+        left[name] = time.time()
+        await layer.group_send("bare", {"type": "told", "text": message.replace("bare-id", name)})
+
+    await _steadily(tell, rate, seconds)
+    return left
+
+
 async def _steadily(act: Callable[[str], Awaitable[None]], rate: int, seconds: float) -> None:
     began = time.monotonic()
     tasks = []
@@ -277,11 +355,15 @@ def latencies_ms(left: dict[str, float], arrived: Arrivals) -> list[float]:
     return sorted((moment - left[name]) * 1000 for name, times in arrived.items() if name in left for moment in times)
 
 
+def point(sample: list[float], share: float) -> float:
+    return sample[min(len(sample) - 1, int(len(sample) * share))]
+
+
 def row(title: str, sample: list[float], lost: int | str = "") -> str:
     if not sample:
         return f"| {title} | – | – | – | – |"
-    points = [sample[min(len(sample) - 1, int(len(sample) * share))] for share in (0.5, 0.95, 0.99)]
-    return f"| {title} | " + " | ".join(f"{point:.1f}" for point in points) + f" | {lost} |"
+    points = [point(sample, share) for share in (0.5, 0.95, 0.99)]
+    return f"| {title} | " + " | ".join(f"{each:.1f}" for each in points) + f" | {lost} |"
 
 
 def collect(source: Listener, expected: int, *, seconds: float = 60) -> Arrivals:
@@ -309,8 +391,7 @@ def measure_webhooks(portal: Portal, posts: Listener, receiver: int, rate: int, 
 
 
 def measure_subscriber(portal: Portal, rate: int, seconds: float) -> str:
-    host = portal.tenant["url"].removeprefix("http://").split(":")[0]
-    with listener(subscribe, portal.stack.port, host, portal.tenant["api_token"], 1) as socket:
+    with listener(hear_sockets, portal.subscription(), 1) as socket:
         sent = asyncio.run(report_calls(portal, rate, seconds))
         arrived = collect(socket, sent)
     sample = latencies_ms(portal.written(), arrived)
@@ -321,7 +402,7 @@ def measure_bare(portal: Portal, posts: Listener, receiver: int, rate: int, seco
     posts.take()
     left = asyncio.run(post_bare(receiver, rate, seconds))
     http = latencies_ms(left, collect(posts, len(left)))
-    location = f"unix://{next(portal.stack.folder.rglob('valkey.sock'))}"
+    location = portal.redis_location()
     with listener(hear_redis, location) as heard:
         left = asyncio.run(publish_bare(location, rate, seconds))
         published = latencies_ms(left, collect(heard, len(left)))
@@ -361,22 +442,55 @@ def measure_flat_out(portal: Portal, posts: Listener, receiver: int) -> str:
     )
 
 
-def measure_crowd(portal: Portal, seconds: float) -> str:
-    host = portal.tenant["url"].removeprefix("http://").split(":")[0]
+def measure_crowd(portal: Portal, count: int, seconds: float) -> str:
+    """Many subscribers of one tenant, then the same connections in a bare Channels group; what either costs."""
     before = portal.memory_mib("manage.py serve")
-    with listener(subscribe, portal.stack.port, host, portal.tenant["api_token"], CROWD) as crowd:
-        each = (portal.memory_mib("manage.py serve") - before) * 1024 / CROWD
+    with listener(hear_sockets, portal.subscription(), count) as crowd:
+        each = (portal.memory_mib("manage.py serve") - before) * 1024 / count
         sent = asyncio.run(report_calls(portal, CROWD_RATE, seconds))
-        arrived = collect(crowd, sent * CROWD, seconds=60)
-    sample = latencies_ms(portal.written(), arrived)
-    title = f"{CROWD} subscribers, {CROWD_RATE} calls a second"
-    return row(title, sample, sent * CROWD - len(sample)) + f"\n\nmemory per connection: {each:.0f} KiB"
+        arrived = collect(crowd, sent * count, seconds=60)
+    memory = portal.memory_mib("manage.py serve")
+    ours = latencies_ms(portal.written(), arrived)
+    bare, bare_sent, bare_each = hear_bare_group(portal, count, seconds)
+    ratio = point(ours, 0.95) / point(bare, 0.95) if ours and bare else float("nan")
+    return "\n".join(
+        [
+            row(f"{count} subscribers, {CROWD_RATE} calls a second", ours, sent * count - len(ours)),
+            row(f"a bare Channels group of {count}, {CROWD_RATE} a second", bare, bare_sent * count - len(bare)),
+            "",
+            f"p95 of the subscribers: {ratio:.2f} times that of the bare group",
+            f"memory per connection: {each:.0f} KiB, in the bare group {bare_each:.0f} KiB;"
+            f" the web server takes {memory:.0f} MiB at the end",
+        ]
+    )
+
+
+def hear_bare_group(portal: Portal, count: int, seconds: float) -> tuple[list[float], int, float]:
+    """Latencies, how many messages were sent, and KiB per connection."""
+    port, location = free_port(), portal.redis_location()
+    message = orjson.dumps(finished_call(0, "acme.test") | {"event_id": "bare-id"}).decode()
+    with listener(serve_bare_group, port, location) as server:
+        before = server.memory_mib()
+        with listener(hear_sockets, Way(f"ws://localhost:{port}/", port), count) as crowd:
+            each = (server.memory_mib() - before) * 1024 / count
+            left = asyncio.run(tell_bare_group(location, message, CROWD_RATE, seconds))
+            arrived = collect(crowd, len(left) * count, seconds=60)
+    return latencies_ms(left, arrived), len(left), each
+
+
+def measure_steady(portal: Portal, posts: Listener, receiver: int, seconds: float) -> Iterator[str]:
+    for rate in (50, 200):
+        for count in (1, 10):
+            yield measure_webhooks(portal, posts, receiver, rate, count, seconds)
+        yield measure_subscriber(portal, rate, seconds)
+        yield from measure_bare(portal, posts, receiver, rate, seconds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10, help="how long each steady rate lasts")
-    parser.add_argument("--no-crowd", action="store_true", help="leave the 1,000 subscribers out")
+    parser.add_argument("--crowd", type=int, default=CROWD, metavar="COUNT", help="subscribers of one tenant")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="leave the others out")
     options = parser.parse_args()
     receiver = free_port()
     with (
@@ -389,14 +503,13 @@ def main() -> None:
         asyncio.run(report_calls(portal, 20, 2))  # warm
         print("From the event being written to its bytes being received, in ms.\n")
         print("| what | p50 | p95 | p99 | lost |\n|---|---|---|---|---|")
-        for rate in (50, 200):
-            for count in (1, 10):
-                print(measure_webhooks(portal, posts, receiver, rate, count, options.seconds), flush=True)
-            print(measure_subscriber(portal, rate, options.seconds), flush=True)
-            print("\n".join(measure_bare(portal, posts, receiver, rate, options.seconds)), flush=True)
-        if not options.no_crowd:
-            print(measure_crowd(portal, options.seconds), flush=True)
-        print("\n" + measure_flat_out(portal, posts, receiver), flush=True)
+        if "steady" in options.only:
+            for line in measure_steady(portal, posts, receiver, options.seconds):
+                print(line, flush=True)
+        if "crowd" in options.only:
+            print(measure_crowd(portal, options.crowd, options.seconds), flush=True)
+        if "flat-out" in options.only:
+            print("\n" + measure_flat_out(portal, posts, receiver), flush=True)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def visible_in_progress(person: Any, allowed: May) -> "QuerySet[LiveSession]":
     rows = calls.sessions_in_progress()
     if sees_all(allowed):
         return rows
-    number = own_number(person)
+    number = _own_number(person)
     return rows.filter(extensions__contains=[number]) if number else rows.none()
 
 
@@ -118,7 +118,7 @@ def _rows_after(rows: "QuerySet[LiveSession]", cursor: str) -> "QuerySet[LiveSes
     return rows.filter(start_time__lte=moment).exclude(start_time=moment, session_id__lte=str(session_id))
 
 
-def own_number(person: Any) -> str:
+def _own_number(person: Any) -> str:
     """The extension of whoever signed in or owns the token, else nothing."""
     if not isinstance(person, User):
         return ""

@@ -30,9 +30,9 @@ def gap_words(gap: Gap) -> str:
     """Why nothing was recorded for a while, who wanted it, and who ended it."""
     if gap.reason == Gap.Reason.PAUSED:
         silenced = "Sound paused" if gap.medium != gap.recording.medium else "Paused"
-        return f"{silenced}{_by(gap.begun_by, gap.begun_via)}{_resumed(gap)}"
+        return f"{silenced}{by(gap.begun_by, gap.begun_via)}{_resumed(gap)}"
     if gap.reason == Gap.Reason.STOPPED:
-        return f"Stopped by hand{_by(gap.begun_by, gap.begun_via)}"
+        return f"Stopped by hand{by(gap.begun_by, gap.begun_via)}"
     return {
         Gap.Reason.EXTERNAL: "Stopped: all parties were external",
         Gap.Reason.SWITCHES: "Recording was switched off",
@@ -41,10 +41,10 @@ def gap_words(gap: Gap) -> str:
     }[Gap.Reason(gap.reason)]
 
 
-def _by(who: str, via: str) -> str:
-    """`who` carries the kind of actor before the name."""
+def by(who: str, via: str, code: str = "") -> str:
+    """`who` carries the kind of actor before the name; `code` is the feature code that was dialled."""
     name = who.partition(" ")[2]
-    how = _HOW.get(via, "")
+    how = " ".join(filter(None, (_HOW.get(via, ""), code)))
     return "".join((f" by {name}" if name else "", f" {how}" if how else ""))
 
 
@@ -54,5 +54,5 @@ def _resumed(gap: Gap) -> str:
     if gap.ended_via == Via.LONGEST_PAUSE:
         return ", resumed by itself after the longest pause"
     if gap.ended_by and (gap.ended_by, gap.ended_via) != (gap.begun_by, gap.begun_via):
-        return f", resumed{_by(gap.ended_by, gap.ended_via)}"
+        return f", resumed{by(gap.ended_by, gap.ended_via)}"
     return ""

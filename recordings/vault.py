@@ -47,9 +47,12 @@ class Store(Protocol):
 class Kept(Protocol):
     """What must be known of a file to read it: a `RecordingFile`, a `Stored`, or a row of its own kind."""
 
-    storage_key: str
-    wrapped_key: bytes
-    size: int
+    @property
+    def storage_key(self) -> str: ...
+    @property
+    def wrapped_key(self) -> bytes | memoryview: ...
+    @property
+    def size(self) -> int: ...
 
 
 @dataclass(slots=True)
@@ -311,7 +314,7 @@ def discard(storage_key: str) -> None:
     try:
         remove(storage_key)
     except VaultError as error:
-        log.warning("a file without a row is left in the store", storage_key=storage_key, error=error.code)
+        log.warning("a file without a row may be left in the store", storage_key=storage_key, error=error.code)
 
 
 def found() -> Iterator[Found]:

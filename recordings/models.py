@@ -43,8 +43,10 @@ class Recording(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)  # when the first segment began
     ended_at = models.DateTimeField(null=True, blank=True)  # when the last one ended, once the call is over
     ready_at = models.DateTimeField(null=True, blank=True)
-    duration_ms = models.BigIntegerField(default=0)  # of all its files together
-    size = models.BigIntegerField(default=0)  # bytes, of all its files together
+    # Of what is played and downloaded: its files, joined.
+    duration_ms = models.BigIntegerField(default=0)
+    size = models.BigIntegerField(default=0)  # bytes
+    sha256 = models.CharField(max_length=64, blank=True, default="")
     legal_hold = models.BooleanField(default=False)
     legal_hold_reason = models.CharField(max_length=300, blank=True, default="")
     trashed_at = models.DateTimeField(null=True, blank=True)

@@ -4,21 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, cast
 
-from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_field, inline_serializer
 from rest_framework import serializers
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import Extension, User
-from accounts.rest import Door, decode_cursor, encode_cursor, limit_of, may, time_of
+from accounts.rest import Door, encode_cursor, limit_of, may
 from accounts.roles import Permission
 from cdr import calls
 from cdr.api import PAGING, Fields, May, MomentField, ReadsCalls
-from cdr.models import LiveSession
 from cdr.records import direction_of
-from cdr.selectors import sees_all
+from cdr.selectors import in_progress_after, visible_in_progress
 from cdr.session import Leg, Session
 
 # Filled by higher rooms: what they add to calls in progress, by session id, given what the asker may do; and its shape.
@@ -91,7 +88,7 @@ class LiveCalls(Door):
         """The calls that have not ended, newest first. Who may see own calls only gets those of the own extension."""
         limit, allowed = limit_of(request), partial(may, request)
         visible = visible_in_progress(request.user, allowed)
-        rows = list(_rows_after(visible, request.query_params.get("cursor", ""))[: limit + 1])
+        rows = list(in_progress_after(visible, request.query_params.get("cursor", ""))[: limit + 1])
         following = encode_cursor(rows[limit - 1].start_time, rows[limit - 1].pk) if len(rows) > limit else None
         sessions = calls.sessions_now([row.session_id for row in rows[:limit]])
         items = [dict(item) for item in LiveCallSerializer(cast(Any, sessions), many=True).data]
@@ -99,27 +96,3 @@ class LiveCalls(Door):
             added = part(sessions, allowed)
             items = [item | dict(added.get(item["session_id"], {})) for item in items]
         return Response({"items": items, "next": following})
-
-
-def visible_in_progress(person: Any, allowed: May) -> "QuerySet[LiveSession]":
-    """The tenant's calls in progress, newest first, or only those of the person's own extension."""
-    rows = calls.sessions_in_progress()
-    if sees_all(allowed):
-        return rows
-    number = _own_number(person)
-    return rows.filter(extensions__contains=[number]) if number else rows.none()
-
-
-def _rows_after(rows: "QuerySet[LiveSession]", cursor: str) -> "QuerySet[LiveSession]":
-    if not cursor:
-        return rows
-    start, session_id = decode_cursor(cursor, 2)
-    moment = time_of(start, "cursor")
-    return rows.filter(start_time__lte=moment).exclude(start_time=moment, session_id__lte=str(session_id))
-
-
-def _own_number(person: Any) -> str:
-    """The extension of whoever signed in or owns the token, else nothing."""
-    if not isinstance(person, User):
-        return ""
-    return Extension.objects.filter(user_id=person.pk).values_list("number", flat=True).first() or ""

@@ -12,7 +12,7 @@ from django.db.models import CharField, Lookup, Q, QuerySet
 
 from accounts.callers import ApiError
 from accounts.models import Extension, User
-from accounts.rest import decode_cursor, encode_cursor
+from accounts.rest import decode_cursor, encode_cursor, time_of
 from accounts.roles import Permission
 from cdr.forms import CDRFilters, number_in
 from cdr.models import CDR, NAMES, LiveSession
@@ -44,9 +44,7 @@ def visible_calls(person: Any, may: Callable[[Permission], bool]) -> "QuerySet[C
     """All calls of the tenant, or only those in which the person's own extension took part, or none."""
     if sees_all(may):
         return CDR.objects.all()
-    if not may(Permission.OWN_CALLS) or not isinstance(person, User):
-        return CDR.objects.none()
-    number = Extension.objects.filter(user_id=person.pk).values_list("number", flat=True).first()
+    number = _own_number(person) if may(Permission.OWN_CALLS) else ""
     return CDR.objects.filter(extensions__contains=[number]) if number else CDR.objects.none()
 
 
@@ -214,3 +212,27 @@ def neighbours(calls: "QuerySet[CDR]", call: CDR) -> tuple[str | None, str | Non
 def calls_in_progress(most: int) -> int:
     rows = LiveSession.objects.filter(ended_time=None).order_by("-start_time", "session_id")
     return len(rows.values_list("pk")[:most])
+
+
+def visible_in_progress(person: Any, may: Callable[[Permission], bool]) -> "QuerySet[LiveSession]":
+    """The tenant's calls in progress, newest first, or only those of the person's own extension, or none."""
+    rows = LiveSession.objects.filter(ended_time=None).order_by("-start_time", "session_id")
+    if sees_all(may):
+        return rows
+    number = _own_number(person) if may(Permission.OWN_CALLS) else ""
+    return rows.filter(extensions__contains=[number]) if number else rows.none()
+
+
+def in_progress_after(rows: "QuerySet[LiveSession]", cursor: str) -> "QuerySet[LiveSession]":
+    """The cursor is (start time, session id) of the last call seen."""
+    if not cursor:
+        return rows
+    start, session_id = decode_cursor(cursor, 2)
+    moment = time_of(start, "cursor")
+    return rows.filter(start_time__lte=moment).exclude(start_time=moment, session_id__lte=str(session_id))
+
+
+def _own_number(person: Any) -> str:
+    if not isinstance(person, User):
+        return ""
+    return Extension.objects.filter(user_id=person.pk).values_list("number", flat=True).first() or ""

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from recordings.peaks import Collector
@@ -35,7 +36,9 @@ SAMPLE_RATES = range(4_000, 192_001)
 WAV_CODECS = frozenset({"pcm_s16le", "pcm_u8", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_mulaw", "pcm_alaw"})
 VIDEO_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "h263"})
 SOUND_CODECS = frozenset({"aac", "mp3", "opus", "flac", "ac3", *WAV_CODECS})
+_CODINGS = frozenset({1, 3, 6, 7, 0xFFFE})  # PCM, floating point, A-law, u-law, and "see further on"
 _UNFINISHED = frozenset({0, 0xFFFFFFFF})  # what a header says of a length it never learned
+_LOOK_AHEAD = 100  # packets; by then each track has begun
 _CUT_OFF_S = 2  # a container may promise so much more than its tracks hold
 
 
@@ -120,7 +123,9 @@ def wav_form(file: BinaryIO, size: int) -> WavForm:
 def _samples(form: bytes, offset: int, length: int, size: int) -> WavForm:
     if len(form) < 16:
         raise UnfitError("Its header does not say how it is recorded.")
-    _, channels, sample_rate, _, block, _ = struct.unpack("<HHIIHH", form[:16])
+    coding, channels, sample_rate, _, block, _ = struct.unpack("<HHIIHH", form[:16])
+    if coding not in _CODINGS:
+        raise UnfitError(f"Its sound has the coding 0x{coding:04X}, which is not taken: PCM and G.711 are.")
     if not 1 <= channels <= MOST_CHANNELS or sample_rate not in SAMPLE_RATES or not 1 <= block <= 8 * channels:
         raise UnfitError(f"Its header is absurd: {channels} channels at {sample_rate} Hz.")
     there = size - offset
@@ -268,7 +273,11 @@ def _peaks_of(container: Any, stream: Any, channels: int, sample_rate: int) -> b
 def _opened(file: BinaryIO, form: str) -> Any:
     import av
 
-    container = av.open(file, format=form, options={"enable_drefs": "0"})
+    file.seek(0)
+    try:
+        container = av.open(file, format=form, options={"enable_drefs": "0"})
+    except av.InvalidDataError:
+        raise UnfitError("It cannot be opened: it is damaged, or was cut off before its index was written.") from None
     for stream in container.streams:
         stream.codec_context.thread_count = 1
     return container
@@ -277,43 +286,119 @@ def _opened(file: BinaryIO, form: str) -> Any:
 # --- Joining -----------------------------------------------------------------------------------------------
 
 
+def join_wav(files: list[BinaryIO], out: BinaryIO) -> None:
+    """WAV files of several forms as one: 16 bits, with the most channels and the highest rate that any of them has."""
+    import av
+
+    forms = [_form_of(file) for file in files]
+    rate, channels = max(rate for rate, _ in forms), max(channels for _, channels in forms)
+    layout = "stereo" if channels > 1 else "mono"
+    with av.open(out, "w", format="wav") as joined:
+        track = joined.add_stream("pcm_s16le", rate=rate, layout=layout)
+        for file in files:
+            resampler = av.AudioResampler(format="s16", layout=layout, rate=rate)
+            with _opened(file, "wav") as container:
+                for frame in container.decode(container.streams.audio[0]):
+                    _encode(resampler.resample(frame), track, joined)
+            _encode(resampler.resample(None), track, joined)
+        joined.mux(track.encode(None))
+
+
+def _form_of(file: BinaryIO) -> tuple[int, int]:
+    with _opened(file, "wav") as container:
+        context = container.streams.audio[0].codec_context
+        return context.sample_rate, context.channels
+
+
+def _encode(frames: list[Any], track: Any, joined: Any) -> None:
+    for frame in frames:
+        frame.pts = None  # one after the other, whatever each began with
+        joined.mux(track.encode(frame))
+
+
 def join_mp4(files: list[BinaryIO], out: BinaryIO) -> None:
     """One after the other, without decoding: what was recorded is what is played."""
     import av
 
-    with av.open(out, "w", format="mp4", options={"movflags": "faststart"}) as joined:
-        tracks: dict[str, Any] = {}
+    with av.open(out, "w", format="mp4") as joined:
+        tracks: dict[str, _Track] = {}
         offset = Fraction(0)
         for file in files:
             with _opened(file, "mp4") as container:
                 offset = _append(container, joined, tracks, offset)
 
 
-def _append(container: Any, joined: Any, tracks: dict[str, Any], offset: Fraction) -> Fraction:
+@dataclass(frozen=True, slots=True)
+class _Track:
+    """A track that is being written, in the coding of the first segment."""
+
+    stream: Any
+    codec: str
+    extradata: bytes
+
+    @classmethod
+    def begun(cls, joined: Any, stream: Any) -> "_Track":
+        context = stream.codec_context
+        return cls(joined.add_stream_from_template(stream), context.name, bytes(context.extradata or b""))
+
+
+def _append(container: Any, joined: Any, tracks: "dict[str, _Track]", offset: Fraction) -> Fraction:
     streams = [*container.streams.video[:1], *container.streams.audio[:1]]
     if not tracks:
-        tracks.update({stream.type: joined.add_stream_from_template(stream) for stream in streams})
-    _refuse_other_form(streams, tracks)
+        tracks.update({stream.type: _Track.begun(joined, stream) for stream in streams})
+    before = {stream.type: _before_pictures(stream, tracks.get(stream.type)) for stream in streams}
+    packets = (packet for packet in container.demux(streams) if packet.dts is not None and packet.size)
+    first = list(islice(packets, _LOOK_AHEAD))
+    # Sound may begin before nought, and so may pictures that others refer to: nothing may begin before what stands.
+    offset -= min((packet.dts * packet.time_base for packet in first), default=Fraction(0)) if offset else 0
     end = offset
-    for packet in container.demux(streams):
-        if packet.dts is None or not packet.size:
-            continue
+    for packet in chain(first, packets):
         end = max(end, offset + _end_of(packet))
+        packet = _with(before[packet.stream.type], packet)
         shift = round(offset / packet.time_base)
         packet.pts, packet.dts = (packet.pts if packet.pts is not None else packet.dts) + shift, packet.dts + shift
-        packet.stream = tracks[packet.stream.type]
+        packet.stream = tracks[packet.stream.type].stream
         joined.mux(packet)
     return end
 
 
-def _refuse_other_form(streams: list[Any], tracks: Mapping[str, Any]) -> None:
-    for stream in streams:
-        mine, first = stream.codec_context, tracks.get(stream.type)
-        if first is None:
-            raise UnfitError(f"One segment has {stream.type}, the first has none.")
-        theirs = first.codec_context
-        if mine.name != theirs.name or bytes(mine.extradata or b"") != bytes(theirs.extradata or b""):
-            raise UnfitError(f"The {stream.type} of the segments is not coded alike.")
+def _before_pictures(stream: Any, track: _Track | None) -> bytes:
+    """What must stand before each whole picture because the track's header speaks of another segment's."""
+    if track is None:
+        raise UnfitError(f"One segment has {stream.type}, the first has none.")
+    codec, own = stream.codec_context.name, bytes(stream.codec_context.extradata or b"")
+    if codec != track.codec:
+        raise UnfitError(f"The {stream.type} of the segments is not coded alike: {track.codec} and {codec}.")
+    if own == track.extradata:
+        return b""
+    if codec != "h264" or own[4:5] != track.extradata[4:5]:
+        raise UnfitError(f"The {stream.type} of the segments is not coded alike.")
+    return parameter_sets(own)
+
+
+def parameter_sets(extradata: bytes) -> bytes:
+    """The SPS and PPS of an avcC header (ISO/IEC 14496-15, 5.3.3.1) as units that may stand in the stream."""
+    if len(extradata) < 7 or extradata[0] != 1 or extradata[4] & 3 != 3:
+        raise UnfitError("The picture of the segments is not coded alike.")
+    units, place = b"", 5
+    for mask in (0x1F, 0xFF):
+        count, place = extradata[place] & mask, place + 1
+        for _ in range(count):
+            length = int.from_bytes(extradata[place : place + 2], "big")
+            units += length.to_bytes(4, "big") + extradata[place + 2 : place + 2 + length]
+            place += 2 + length
+    return units
+
+
+def _with(before: bytes, packet: Any) -> Any:
+    import av
+
+    if not before or not packet.is_keyframe:
+        return packet
+    whole = av.Packet(before + bytes(packet))
+    whole.pts, whole.dts, whole.duration = packet.pts, packet.dts, packet.duration
+    whole.time_base, whole.stream, whole.is_keyframe = packet.time_base, packet.stream, True
+    return whole
 
 
 # --- Asked by the portal -----------------------------------------------------------------------------------
@@ -375,11 +460,10 @@ def _work(task: Mapping[str, Any], out: BinaryIO, answers: BinaryIO) -> tuple[di
     files = list(_files(task, out, answers))
     if task["do"] == "join":
         with open(task["into"], "w+b", closefd=False) as into:
-            join_mp4(files, into)
+            (join_wav if task["content_type"] == WAV else join_mp4)(files, into)
         return {}, b""
     size, content_type = task["sizes"][0], task["content_type"]
     refuse_mislabelled(files[0].read(HEAD_BYTES), content_type)
-    files[0].seek(0)
     return (_examine_wav if content_type == WAV else _examine_mp4)(files[0], size)
 
 

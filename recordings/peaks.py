@@ -79,7 +79,7 @@ class Peaks:
 def stored(peaks: bytes, channels: int, duration_ms: int) -> Peaks:
     """Peaks as a file's row keeps them."""
     drawn = min(channels, MOST_CHANNELS)
-    return Peaks(duration_ms, tuple(bytes(peaks)[lane::drawn] for lane in range(drawn)) if peaks else ())
+    return Peaks(duration_ms, tuple(peaks[lane::drawn] for lane in range(drawn)) if peaks else ())
 
 
 def joined(parts: Sequence[Peaks]) -> Peaks:

@@ -1,10 +1,12 @@
 """CDRs over REST: the list with its filters, one call in full, and the message that was pushed for it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC
 from functools import partial
 from typing import Any, ClassVar, cast
 
+from django.forms import Form
 from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, inline_serializer
@@ -27,8 +29,25 @@ from events import log
 from events.models import Event, Profile
 
 May = Callable[[Permission], bool]
-# Filled by higher rooms: what they add to one call, given what the asker may do (recordings, policy decisions).
-detail_parts: list[Callable[[CDR, May], Mapping[str, Any]]] = []
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks, and what they may."""
+
+    person: Any
+    may: May
+
+    @classmethod
+    def of(cls, request: Request) -> "Asker":
+        return cls(request.user, partial(may, request))
+
+    def __call__(self, permission: Permission) -> bool:
+        return self.may(permission)
+
+
+# Filled by higher rooms: what they add to one call, given who asks (recordings, policy decisions).
+detail_parts: list[Callable[[CDR, Asker], Mapping[str, Any]]] = []
 # The shape of what they add, for the OpenAPI document.
 Fields = dict[str, Callable[[], serializers.Field[Any, Any, Any, Any]]]
 detail_fields: Fields = {}
@@ -178,14 +197,18 @@ _PAGE = inline_serializer(
 def filters_of(request: Request) -> CDRFilters:
     """The filters of the address; an error of any of them refuses the request."""
     form = CDRFilterForm(request.query_params, zone=UTC)
+    refuse_errors(form)
+    return form.filters()
+
+
+def refuse_errors(form: Form) -> None:
     if form.errors:
         details = {name: [str(message) for message in messages] for name, messages in form.errors.items()}
         sentence = " ".join(f"{name}: {' '.join(messages)}" for name, messages in details.items())
         raise ApiError("not_valid", sentence, details=details)
-    return form.filters()
 
 
-def _choice(request: Request, name: str, allowed: tuple[str, ...]) -> str:
+def choice_of(request: Request, name: str, allowed: tuple[str, ...]) -> str:
     value = request.query_params.get(name, "")
     if value and value not in allowed:
         raise ApiError("not_valid", f"{name} must be {' or '.join(allowed)}.", details={name: [value[:100]]})
@@ -210,12 +233,12 @@ class CDRList(Door):
         page = page_of(
             calls,
             limit=limit_of(request),
-            ascending=_choice(request, "order", ("asc", "desc")) == "asc",
+            ascending=choice_of(request, "order", ("asc", "desc")) == "asc",
             after=request.query_params.get("cursor", ""),
         )
         items = CDRSerializer(cast(Any, page.rows), many=True, context=_context(request)).data
         body: dict[str, Any] = {"items": items, "next": page.next}
-        if _choice(request, "count", ("estimate",)):
+        if choice_of(request, "count", ("estimate",)):
             body["count"] = estimate(calls)
         return Response(body)
 
@@ -235,12 +258,12 @@ class CDRDetail(Door):
     )
     def get(self, request: Request, session_id: str) -> Response:
         """The call with its targets, recordings and the decisions about them."""
-        allowed = partial(may, request)
-        call = call_of(visible_calls(request.user, allowed), session_id)
-        profile = _choice(request, "profile", tuple(Profile.values))
+        asker = Asker.of(request)
+        call = call_of(visible_calls(request.user, asker), session_id)
+        profile = choice_of(request, "profile", tuple(Profile.values))
         if profile:
             return Response(document_of(call, request._request.tenant, profile))  # type: ignore[attr-defined]
-        return Response(full_call(call, allowed, _context(request)))
+        return Response(full_call(call, asker, _context(request)))
 
 
 class ChangeSerializer(serializers.Serializer[Change]):
@@ -253,7 +276,7 @@ class ChangeSerializer(serializers.Serializer[Change]):
     def get_cdr(self, change: Change) -> dict[str, Any] | None:
         if change.cdr is None:
             return None
-        return full_call(change.cdr, self.context["may"], self.context)
+        return full_call(change.cdr, self.context["asker"], self.context)
 
 
 _CHANGES = inline_serializer(
@@ -291,12 +314,12 @@ class CDRChanges(Door):
         found = changes_after(int(text), limit + 1, until=last)
         given, is_more = found[:limit], len(found) > limit
         since = str(given[-1].place if is_more else last)
-        context = _context(request) | {"may": partial(may, request)}
+        context = _context(request) | {"asker": Asker.of(request)}
         items = ChangeSerializer(cast(Any, given), many=True, context=context).data
         return Response({"items": items, "next": since if is_more else None, "since": since})
 
 
-def full_call(call: CDR, allowed: May, context: Mapping[str, Any]) -> dict[str, Any]:
+def full_call(call: CDR, asker: Asker, context: Mapping[str, Any]) -> dict[str, Any]:
     """One call with its targets, and what higher rooms know of it."""
     targets = list(call.targets.all())
     for target in targets:
@@ -308,7 +331,7 @@ def full_call(call: CDR, allowed: May, context: Mapping[str, Any]) -> dict[str, 
         "policy_decisions": [],
     }
     for part in detail_parts:
-        body |= part(call, allowed)
+        body |= part(call, asker)
     return body
 
 

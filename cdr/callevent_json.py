@@ -228,6 +228,7 @@ def _target_added(document: Mapping[str, Any], envelope: Envelope) -> CallEvent:
         call_type=_one_of(CallType, call_type, "call_type") if call_type else CallType.NORMAL,
         trunk=read_text(document, "trunk", TRUNK_MAX),
         outbound_caller_id=read_text(document, "outbound_caller_id", NUMBER_MAX),
+        call_id=read_text(document, "call_id", CALL_ID_MAX),
     )
 
 
@@ -251,6 +252,7 @@ def _party_updated(document: Mapping[str, Any], envelope: Envelope) -> CallEvent
         leg=read_text(document, "leg", ID_MAX, required=True),
         number=read_text(document, "number", NUMBER_MAX) if document.get("number") is not None else None,
         display_name=clean_name(document["display_name"]) if document.get("display_name") is not None else None,
+        call_id=read_text(document, "call_id", CALL_ID_MAX) or None,
     )
 
 

@@ -79,6 +79,7 @@ class TargetAdded(CallEvent):
     call_type: CallType = CallType.NORMAL
     trunk: str = ""
     outbound_caller_id: str = ""
+    call_id: str = ""  # of its own leg, when that is known already
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +111,7 @@ class PartyUpdated(CallEvent):
     leg: str  # CALLER_LEG or a target_id
     number: str | None = None
     display_name: str | None = None
+    call_id: str | None = None  # of the leg's SIP dialog, known once it is set up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

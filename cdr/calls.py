@@ -30,7 +30,8 @@ KEEP_ENDED = timedelta(hours=24)  # so long a late event can still correct a rec
 _REAP_AT_ONCE = 500
 _ADVANCE = (
     "UPDATE cdr_livesession SET caller = %s, callee = %s, direction = %s, answered_time = %s, ended_time = %s,"
-    " last_event_at = %s, merged_into = %s, incomplete = %s, extensions = %s WHERE session_id = %s"
+    " last_event_at = %s, merged_into = %s, incomplete = %s, extensions = %s, call_ids = %s"
+    " WHERE session_id = %s"
 )
 
 Listener = Callable[[Tenant, int, Sequence[Session], Sequence[CallEvent]], None]
@@ -228,7 +229,7 @@ def _advance(live: dict[str, LiveSession], group: Sequence[str], session: Sessio
     row.caller, row.callee = session.caller.number, session.started.callee.number
     row.direction = direction_of(session)
     row.answered_time, row.ended_time, row.incomplete = session.answered_time, session.ended_time, session.incomplete
-    row.extensions = extensions_of(session)
+    row.extensions, row.call_ids = extensions_of(session), session.call_ids()
     row.last_event_at = now = timezone.now()
     for session_id in group:
         if live[session_id].merged_into and live[session_id].ended_time is None:
@@ -251,6 +252,7 @@ def _save(live: dict[str, LiveSession], session_ids: Sequence[str]) -> None:
                     row.merged_into,
                     row.incomplete,
                     orjson.dumps(row.extensions).decode(),
+                    orjson.dumps(row.call_ids).decode(),
                     row.session_id,
                 )
                 for row in rows
@@ -297,6 +299,12 @@ def look_again(tenant: Tenant, session_ids: Sequence[str]) -> None:
         sessions = sessions_now(ids)
         for listener in listeners:
             listener(tenant, switch_id, sessions, ())
+
+
+def session_with_call_id(call_id: str) -> str | None:
+    """The call in progress that has a SIP dialog of this Call-ID."""
+    found = sessions_in_progress().filter(call_ids__contains=[call_id], merged_into="")
+    return found.values_list("session_id", flat=True).first()
 
 
 def close_lost_sessions(tenant: Tenant, switch_id: int, session_ids: Sequence[str], at: datetime | None = None) -> int:

@@ -42,6 +42,7 @@ class LiveSession(models.Model):
     cdr_id = models.BigIntegerField(default=0)  # the id its record will have, told while the call lasts
     incomplete = models.BooleanField(default=False)
     extensions = models.JSONField(default=list)  # as in its record; no index: what is in progress is few
+    call_ids = models.JSONField(default=list)  # of the SIP dialogs that are in it
 
     class Meta:
         ordering = ["-start_time", "session_id"]

@@ -50,6 +50,8 @@ def message_of(
     match event:
         case CallStarted():
             return _call(CALL_START, event, session, cdr_id, tenant, sip_domain)
+        case PartyUpdated(number=None, display_name=None):
+            return None  # only a Call-ID: nothing that this message would tell
         case PartyUpdated() | MediaChanged() | CallerLeft():
             return _call(CALL_UPDATE_INFO, event, session, cdr_id, tenant, sip_domain)
         case TargetAdded() | TargetRinging() | TargetAnswered() | TargetEnded():

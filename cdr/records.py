@@ -85,7 +85,7 @@ def record_of(session: Session, *, sip_domain: str = "", rates: Sequence[Rate] =
     costs = [target.cost for target in targets if target.cost is not None]
     return Record(
         session_id=session.session_id,
-        call_id=started.call_id,
+        call_id=session.call_id,
         direction=direction_of(session).value,
         caller=session.caller.number,
         caller_display_name=session.caller.display_name,

@@ -53,6 +53,7 @@ class Leg:
     call_type: CallType = CallType.NORMAL
     trunk: str = ""
     outbound_caller_id: str = ""
+    call_id: str = ""
     ring_time: datetime | None = None
     answered_time: datetime | None = None
     ended_time: datetime | None = None
@@ -79,6 +80,7 @@ class Session:
     media: frozenset[Medium] = frozenset()
     caller_left: EndReason | None = None
     caller_left_time: datetime | None = None
+    call_id: str = ""  # of the caller's dialog
     caller_held: list[tuple[datetime, datetime | None]] = field(default_factory=list)
     ended_time: datetime | None = None
     ended_reason: EndReason | None = None
@@ -98,6 +100,11 @@ class Session:
     def leg_of(self, session_id: str, target_id: str) -> Leg | None:
         """The leg that an event of that session means."""
         return _leg(self.legs, session_id, target_id)
+
+    def call_ids(self) -> list[str]:
+        """The SIP Call-IDs of the legs that are in the call, as far as the switch told them."""
+        callers = [] if self.caller_left else [self.call_id]
+        return sorted({*callers, *(leg.call_id for leg in self.legs.values() if leg.ended_time is None)} - {""})
 
     def connected_parties(self) -> list[Party]:
         """Who is in the call now: the caller once answered and until it leaves, and every answered target."""
@@ -133,7 +140,9 @@ def fold(events: Iterable[CallEvent], session_id: str) -> Session | None:
 
 
 def _open(event: CallStarted) -> Session:
-    return Session(session_id=event.session_id, started=event, caller=event.caller, media=event.media)
+    return Session(
+        session_id=event.session_id, started=event, caller=event.caller, media=event.media, call_id=event.call_id
+    )
 
 
 def _leg(legs: dict[LegKey, Leg], session_id: str, target_id: str) -> Leg | None:
@@ -190,6 +199,7 @@ def _add_leg(session: Session, legs: dict[LegKey, Leg], event: TargetAdded) -> N
             call_type=event.call_type,
             trunk=event.trunk,
             outbound_caller_id=event.outbound_caller_id,
+            call_id=event.call_id,
         )
 
 
@@ -202,8 +212,10 @@ def _end_leg(leg: Leg, at: datetime, reason: EndReason | None, status_code: int 
 def _update_party(session: Session, legs: dict[LegKey, Leg], event: PartyUpdated) -> None:
     if event.leg == CALLER_LEG:
         session.caller = _updated(session.caller, event)
+        session.call_id = event.call_id or session.call_id
     elif leg := _leg(legs, session.session_id, event.leg):
         leg.callee = _updated(leg.callee, event)
+        leg.call_id = event.call_id or leg.call_id
 
 
 def _updated(party: Party, event: PartyUpdated) -> Party:

@@ -323,3 +323,22 @@ def test_apply_by_several_connections_at_once_gives_one_record(acme: Tenant) -> 
         sorted(t.callee for t in expected.targets),
     )
     assert list(Event.objects.values_list("id", flat=True)) == list(range(1, Event.objects.count() + 1))
+
+
+def test_a_call_in_progress_is_found_by_the_call_ids_of_its_legs(acme: Tenant) -> None:
+    lines = events(
+        (0, "call.started", {"caller": ext("101"), "callee": ext("102"), "domain": "acme.test", "call_id": "caller@a"}),
+        (0, "target.added", {"target_id": "a", "callee": ext("102"), "call_id": "a@a"}),
+        (0, "target.added", {"target_id": "b", "callee": ext("103")}),
+        (1, "party.updated", {"leg": "b", "call_id": "b@a"}),
+        (2, "target.answered", {"target_id": "b"}),
+        (2, "target.ended", {"target_id": "a"}),
+        (9, "call.ended", {}),
+    )
+    apply(acme, lines[:4])
+    assert [calls.session_with_call_id(each) for each in ("caller@a", "a@a", "b@a", "c@a")] == [SESSION] * 3 + [None]
+    apply(acme, lines[4:6])
+    assert [calls.session_with_call_id(each) for each in ("a@a", "b@a")] == [None, SESSION]
+    apply(acme, lines[6:])
+    assert calls.session_with_call_id("b@a") is None
+    assert CDR.objects.get().callee == "102"  # a party.updated with a Call-ID alone changes nothing else

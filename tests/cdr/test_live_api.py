@@ -81,8 +81,9 @@ def test_standard_user_gets_full_pages_of_own_calls(acme: Tenant) -> None:
     """Other people's calls neither fill a page nor hide the next one."""
     for number in range(6):
         callee = ext("103" if number % 2 else "104")
-        apply(acme, events((number, "call.started", {"caller": ext("101"), "callee": callee}),
-                           (number, "target.added", {"target_id": "a", "callee": callee}), session=f"s{number}"))  # fmt: skip
+        started = (number, "call.started", {"caller": ext("101"), "callee": callee})
+        added = (number, "target.added", {"target_id": "a", "callee": callee})
+        apply(acme, events(started, added, session=f"s{number}"))
     reader = client(Role.USER, "103")
     first = reader.get("/api/v1/calls", {"limit": 2}).json()
     assert [item["session_id"] for item in first["items"]] == ["s5", "s3"]

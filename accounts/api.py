@@ -86,6 +86,7 @@ def represent_company(tenant: Tenant) -> dict[str, Any]:
         "sip_domain": domains[0] if domains else "",
         "sip_domains": domains,
         **{name: getattr(tenant, name) for name in COMPANY_FIELDS},
+        "recording_quota_mb": tenant.recording_quota_mb,
         "version": tenant.version,
     }
 

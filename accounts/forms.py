@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 
 from accounts.roles import Permission
 from tenants.errors import RefusedError
+from tenants.models import Tenant
 from tenants.values import CURRENCIES, time_zones
 
 T = TypeVar("T")
@@ -131,9 +132,47 @@ class CompanyForm(forms.Form):
         label="Enable extension video recording", required=False,
         help_text="Records every video call of all extensions as MP4.",
     )  # fmt: skip
-    event_log_days = forms.IntegerField(
-        label="Keep events for", widget=forms.NumberInput(attrs={"min": 1, "max": 365}),
-        help_text="1 to 365 days. So long an event can be sent or read again, and the delivery log reaches back.",
+    record_dual_tracks = forms.BooleanField(
+        label="Record as two tracks", required=False,
+        help_text="The caller on the left channel, whoever answers on the right. Files are twice as large.",
+    )  # fmt: skip
+    pause_style = forms.ChoiceField(
+        label="When paused", choices=Tenant.PauseStyle.choices,
+        help_text="Skipping makes the file shorter. Silence keeps its clock equal to the call's."
+        " The gap is noted either way.",
+    )  # fmt: skip
+    longest_pause_seconds = forms.IntegerField(
+        label="Longest pause", widget=forms.NumberInput(attrs={"min": 0, "max": 86_400, "size": 6}),
+        help_text="Then recording resumes by itself, and the call's page says so. 0: there is none.",
+    )  # fmt: skip
+    announce_recording = forms.BooleanField(
+        label="Recording is announced", required=False,
+        help_text="Each recording and its CDR say that the callers were told. Your switch plays the announcement.",
+    )  # fmt: skip
+    ask_play_reason = forms.BooleanField(
+        label="Ask for a reason", required=False,
+        help_text="Whoever plays or downloads a recording says why, and the list of its plays keeps it.",
+    )  # fmt: skip
+
+
+class FeatureCodesForm(forms.Form):
+    version = forms.IntegerField(widget=forms.HiddenInput)
+    start_recording_code = line(
+        "Start recording", max_length=7, inputmode="tel", autocomplete="off",
+        help_text="Records the call from here on, whatever the switches say; not against the system's rule for calls"
+        " between external numbers.",
+    )  # fmt: skip
+    stop_recording_code = line(
+        "Stop recording", max_length=7, inputmode="tel", autocomplete="off",
+        help_text="Ends the recording. What was recorded so far is kept; starting again adds to it.",
+    )  # fmt: skip
+    pause_recording_code = line(
+        "Pause recording", max_length=7, inputmode="tel", autocomplete="off",
+        help_text="Nothing is recorded until it is resumed. The gap is noted, with the extension that dialled.",
+    )  # fmt: skip
+    resume_recording_code = line(
+        "Resume recording", max_length=7, inputmode="tel", autocomplete="off",
+        help_text="Goes on recording after a pause.",
     )  # fmt: skip
 
 

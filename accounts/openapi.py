@@ -11,6 +11,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema
 from rest_framework import serializers
 
 from accounts.roles import Role
+from tenants.models import Tenant
 
 Shape = type[serializers.Serializer[Any]]
 D = TypeVar("D", bound=type)
@@ -67,6 +68,18 @@ class CompanyShape(serializers.Serializer[Any]):
     enable_extension_audio_recording = serializers.BooleanField(required=False)
     enable_extension_video_recording = serializers.BooleanField(required=False)
     event_log_days = serializers.IntegerField(required=False, min_value=1, max_value=365)
+    record_dual_tracks = serializers.BooleanField(required=False)
+    pause_style = serializers.ChoiceField(Tenant.PauseStyle.values, required=False)
+    longest_pause_seconds = serializers.IntegerField(required=False, min_value=0, max_value=86_400)
+    announce_recording = serializers.BooleanField(required=False)
+    recording_days = serializers.IntegerField(required=False, min_value=1, max_value=3_650)
+    recording_quota_mb = serializers.IntegerField(read_only=True, help_text="MiB; 0: none is set.")
+    when_quota_full = serializers.ChoiceField(Tenant.QuotaFull.values, required=False)
+    ask_play_reason = serializers.BooleanField(required=False)
+    start_recording_code = serializers.CharField(max_length=7, required=False)
+    stop_recording_code = serializers.CharField(max_length=7, required=False)
+    pause_recording_code = serializers.CharField(max_length=7, required=False)
+    resume_recording_code = serializers.CharField(max_length=7, required=False)
     version = serializers.IntegerField(required=False)
 
 

@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("users/<int:user_id>/sip-password", users.user_sip_password, name="user-sip-password"),
     path("users/<int:user_id>/active", users.user_active, name="user-active"),
     path("company/general", company.company_general, name="company-general"),
+    path("company/feature-codes", company.feature_codes, name="feature-codes"),
     path("company/api-tokens", tokens.api_tokens, name="api-tokens"),
     path("company/api-tokens/<int:token_id>/revoke", tokens.revoke_api_token, name="api-token-revoke"),
     path("logs/audit", audit.audit, name="audit"),

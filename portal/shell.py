@@ -46,6 +46,7 @@ TENANT_MENU = (
         (
             Entry("CDR", "cdr-list", "ledger"),
             Entry("Call Recordings", "recordings", "reel"),
+            Entry("Reconciliation", "reconciliation", "quarantine"),
             Entry("Live Calls", "live-calls", "live"),
             Entry("Reports", "reports", "report"),
         ),
@@ -57,6 +58,8 @@ TENANT_MENU = (
             Entry("General", "company-general", "building"),
             Entry("Event URL", "event-url", "hook"),
             Entry("API tokens", "api-tokens", "key"),
+            Entry("Feature codes", "feature-codes", "hash"),
+            Entry("Retention", "retention", "archive"),
         ),
     ),
     Section("Logs", (Entry("Audit", "audit", "audit"),)),

@@ -1,6 +1,6 @@
 """What a tenant's page Company > General keeps, and what only the system's administrator changes besides."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -60,7 +60,7 @@ def change_tenant(actor: Actor, tenant: Tenant, given: Mapping[str, Any], *, ver
 @transaction.atomic
 def _change(actor: Actor, action: str, tenant: Tenant, cleaned: dict[str, Any], version: int | None) -> Tenant:
     former_domain = domain_of(tenant.host)
-    _check_codes({name: cleaned.get(name, getattr(tenant, name)) for name in FEATURE_CODES})
+    _check_codes({name: cleaned.get(name, getattr(tenant, name)) for name in FEATURE_CODES}, cleaned.keys())
     try:
         with transaction.atomic():
             before, after = save_changes(tenant, cleaned, version)
@@ -73,8 +73,12 @@ def _change(actor: Actor, action: str, tenant: Tenant, cleaned: dict[str, Any], 
     return tenant
 
 
-def _check_codes(codes: Mapping[str, str]) -> None:
+def _check_codes(codes: Mapping[str, str], changed: Collection[str]) -> None:
     """A device sends digits one by one: a code that another one begins with would never be heard whole."""
     for name, code in codes.items():
-        if any(other.startswith(code) for of, other in codes.items() if of != name):
-            raise ValidationError({name: ["Another feature code is the same or begins with it."]})
+        for other, longer in codes.items():
+            if other != name and longer.startswith(code):
+                wrong, kept = (other, code) if other in changed else (name, longer)
+                raise ValidationError(
+                    {wrong: [f"It clashes with {kept}: no code may be the same as another, or begin with it."]}
+                )

@@ -55,6 +55,7 @@ def represent_tenant(tenant: Tenant) -> dict[str, Any]:
         "state": tenant.state,
         "progress": tenant.progress,
         **{name: getattr(tenant, name) for name in COMPANY_FIELDS},
+        "recording_quota_mb": tenant.recording_quota_mb,
         "simulated": tenant.simulated,
         "version": tenant.version,
         "created_at": rfc3339(tenant.created_at),

@@ -22,6 +22,11 @@ class TenantForm(forms.Form):
 
 class TenantChangeForm(TenantForm):
     sip_domain = None  # type: ignore[assignment]  # has a list of its own on the page
+    recording_quota_mb = forms.IntegerField(
+        label="Disk quota of recordings", min_value=0, max_value=10**9,
+        widget=forms.NumberInput(attrs={"min": 0}),
+        help_text="0: none. What happens when it is full, the tenant chooses; a new recording is never dropped.",
+    )  # fmt: skip
     version = forms.IntegerField(widget=forms.HiddenInput)
 
 

@@ -20,6 +20,9 @@ class TenantShape(CompanyShape):
     url = serializers.CharField(read_only=True)
     state = serializers.ChoiceField(Tenant.State.values, read_only=True)
     progress = serializers.CharField(read_only=True)
+    recording_quota_mb = serializers.IntegerField(
+        required=False, min_value=0, max_value=10**9, help_text="MiB; 0: none."
+    )
     simulated = serializers.BooleanField(required=False)
     created_at = serializers.DateTimeField(read_only=True)
 

@@ -30,6 +30,7 @@ from tenants.models import SipDomain, Tenant, TenantExport
 from tenants.sip_domains import add_sip_domain, make_primary, remove_sip_domain
 
 _SEGMENTS = (("", "All"), ("look", "Need a look"), ("suspended", "Suspended"))
+_CHANGED_HERE = ("name", "host", "time_zone", "currency", "recording_quota_mb", "version")
 _BUSY = {Tenant.State.CREATING, Tenant.State.DELETING}
 
 
@@ -72,7 +73,7 @@ def new_tenant(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def tenant_page(request: HttpRequest, tenant_id: int) -> HttpResponse:
     tenant = _tenant(tenant_id)
-    present = {name: getattr(tenant, name) for name in ("name", "host", "time_zone", "currency", "version")}
+    present = {name: getattr(tenant, name) for name in _CHANGED_HERE}
     form = TenantChangeForm(request.POST or None, initial=present)
     if request.method == "POST":
         if form.is_valid():
@@ -242,7 +243,7 @@ def _show(
     form: TenantChangeForm | None = None,
     domain_form: SipDomainForm | None = None,
 ) -> HttpResponse:
-    present = {name: getattr(tenant, name) for name in ("name", "host", "time_zone", "currency", "version")}
+    present = {name: getattr(tenant, name) for name in _CHANGED_HERE}
     context = {
         **_progress(tenant),
         "form": form or TenantChangeForm(initial=present),

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from portal.system import administrators, api, home, settings, switches, tenants, trunks
+from portal.system import administrators, api, home, recording_check, settings, switches, tenants, trunks
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
@@ -32,6 +32,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("switches/<int:switch_id>/token", switches.switch_token, name="switch-token"),
     path("switches/<int:switch_id>/delete", switches.switch_delete, name="switch-delete"),
     path("settings", settings.settings_general, name="settings-general"),
+    path("settings/recording-check", recording_check.recording_check, name="recording-check"),
     path("administrators", administrators.administrators, name="administrators"),
     path("administrators/<int:user_id>/active", administrators.administrator_active, name="administrator-active"),
     path("administrators/<int:user_id>/password", administrators.administrator_password, name="administrator-password"),

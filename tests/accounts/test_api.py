@@ -302,7 +302,10 @@ def _company(acme: Tenant, **more: Any) -> dict[str, Any]:
         "id": str(acme.pk), "name": "Acme Inc.", "host": "acme", "sip_domain": "acme.test",
         "sip_domains": ["acme.test"], "time_zone": "UTC", "currency": "EUR",
         "enable_extension_audio_recording": False, "enable_extension_video_recording": False, "event_log_days": 30,
-        "version": 1,
+        "record_dual_tracks": False, "pause_style": "skip", "longest_pause_seconds": 0, "announce_recording": False,
+        "recording_days": 180, "recording_quota_mb": 0, "when_quota_full": "keep", "ask_play_reason": False,
+        "start_recording_code": "*44", "stop_recording_code": "*45", "pause_recording_code": "*48",
+        "resume_recording_code": "*49", "version": 1,
     }  # fmt: skip
     return {**row, **more}
 
@@ -329,6 +332,11 @@ def test_company_is_read_and_changed(acme: Tenant, program: Client) -> None:
         ("time_zone", "Berlin"), ("time_zone", None), ("currency", "XYZ"), ("currency", 978),
         ("enable_extension_audio_recording", "on"), ("enable_extension_video_recording", None),
         ("event_log_days", 0), ("event_log_days", 366), ("event_log_days", "30"), ("event_log_days", True),
+        ("record_dual_tracks", 1), ("pause_style", "loud"), ("longest_pause_seconds", -1),
+        ("longest_pause_seconds", 86_401), ("announce_recording", None), ("recording_days", 0),
+        ("recording_days", 3_651), ("recording_quota_mb", 5), ("when_quota_full", "drop"), ("ask_play_reason", "yes"),
+        ("start_recording_code", "44"), ("stop_recording_code", "****4"), ("pause_recording_code", "*"),
+        ("resume_recording_code", "*48"), ("resume_recording_code", None),
     ],
 )  # fmt: skip
 def test_company_refuses(acme: Tenant, program: Client, field: str, value: object) -> None:

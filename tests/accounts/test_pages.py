@@ -13,7 +13,9 @@ from accounts.models import ApiToken, AuditEntry, Extension, User
 from accounts.roles import Role
 from tenants.models import SipDomain, Tenant
 
-OPTIONS = {"version": "1", "time_zone": "UTC", "currency": "EUR", "event_log_days": "30"}
+OPTIONS = {
+    "version": "1", "time_zone": "UTC", "currency": "EUR", "pause_style": "skip", "longest_pause_seconds": "0",
+}  # fmt: skip
 
 
 def _secret(page: str, prefix: str = "") -> list[str]:
@@ -167,13 +169,85 @@ def test_company_switches_are_saved_and_say_who(acme: Tenant, browser: Client) -
     assert "Enable extension audio recording" in page
     assert "Enable extension video recording" in page
     assert "Never changed" in page
-    saved = browser.post(
-        "/company/general", {**OPTIONS, "enable_extension_audio_recording": "on", "event_log_days": "90"}
-    )
+    saved = browser.post("/company/general", {**OPTIONS, "enable_extension_audio_recording": "on"})
     assert saved.status_code == 302
     acme.refresh_from_db()
-    assert (acme.enable_extension_audio_recording, acme.event_log_days, acme.version) == (True, 90, 2)
+    assert (acme.enable_extension_audio_recording, acme.version) == (True, 2)
     assert "by admin" in browser.get("/company/general").content.decode()
+
+
+def test_company_recording_options_are_saved_and_say_what_they_do(acme: Tenant, browser: Client) -> None:
+    def effects() -> list[str]:
+        page = browser.get("/company/general").content.decode()
+        return re.findall(r"<span>(Now[^<]*)</span>", page)
+
+    Extension.objects.create(number="101", record_audio=True)
+    assert effects() == [
+        "Now off: only 101 by their own switch.",
+        "Now off: no extension is recorded.",
+        "Now off: recordings that begin have all voices on one track.",
+        "Now: a pause takes no time in the file.",
+        "Now: a pause lasts until somebody resumes it, or the call ends.",
+        "Now off: nothing says that callers were told.",
+        "Now off: who played it, when and from where is kept, but not why.",
+    ]
+    on = dict.fromkeys(
+        ("enable_extension_audio_recording", "enable_extension_video_recording", "record_dual_tracks",
+         "announce_recording", "ask_play_reason"), "on",
+    )  # fmt: skip
+    given = {**OPTIONS, **on, "pause_style": "silence", "longest_pause_seconds": "600"}
+    assert browser.post("/company/general", given).status_code == 302
+    acme.refresh_from_db()
+    assert (
+        acme.record_dual_tracks, acme.announce_recording, acme.ask_play_reason, acme.pause_style,
+        acme.longest_pause_seconds,
+    ) == (True, True, True, "silence", 600)  # fmt: skip
+    assert effects() == [
+        "Now on: the one extension is recorded.",
+        "Now on: the one extension is recorded.",
+        "Now on: recordings that begin have a track for each side.",
+        "Now: a pause is heard as silence, where the switch can do it.",
+        "Now: 10 minutes after it was paused, also in the calls in progress.",
+        "Now on: recordings that begin are marked as announced.",
+        "Now on: nothing is played without a reason.",
+    ]
+    assert browser.get("/company/general").content.decode().count("by admin") == 7
+
+
+CODES = {
+    "version": "1", "start_recording_code": "*1", "stop_recording_code": "*2", "pause_recording_code": "#31",
+    "resume_recording_code": "##4444",
+}  # fmt: skip
+
+
+def test_feature_codes_are_saved_and_noted(acme: Tenant, browser: Client) -> None:
+    page = browser.get("/company/feature-codes").content.decode()
+    assert [code for code in ("*44", "*45", "*48", "*49") if f'value="{code}"' in page] == ["*44", "*45", "*48", "*49"]
+    assert browser.post("/company/feature-codes", CODES)["Location"] == "/company/feature-codes"
+    acme.refresh_from_db()
+    assert {name: getattr(acme, name) for name in CODES} == {**CODES, "version": 2}
+    entry = AuditEntry.objects.get(action="company.changed")
+    assert (entry.actor, entry.before["pause_recording_code"], entry.after["pause_recording_code"]) == (
+        "admin", "*48", "#31",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"pause_recording_code": "48"}, "Use 2 to 7 signs: one to three of * and #, then up to four digits"),
+        ({"pause_recording_code": ""}, "Use 2 to 7 signs"),
+        ({"pause_recording_code": "*12345"}, "Use 2 to 7 signs"),
+        ({"pause_recording_code": "*2"}, "It clashes with *2: no code may be the same as another, or begin with it."),
+        ({"pause_recording_code": "*21"}, "It clashes with *2: no code may be the same as another, or begin with it."),
+        ({"version": "7"}, "Somebody else changed this meanwhile."),
+    ],
+)
+def test_feature_codes_refuse_in_words(acme: Tenant, browser: Client, wrong: dict[str, str], said: str) -> None:
+    refused = browser.post("/company/feature-codes", {**CODES, **wrong})
+    assert (refused.status_code, said in refused.content.decode()) == (200, True)
+    acme.refresh_from_db()
+    assert (acme.version, acme.pause_recording_code) == (1, "*48")
 
 
 def test_company_changed_meanwhile_is_told(acme: Tenant, browser: Client) -> None:
@@ -185,7 +259,16 @@ def test_company_changed_meanwhile_is_told(acme: Tenant, browser: Client) -> Non
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"version": ""}, {"time_zone": "Mars"}, {"currency": "ZZZ"}, {"event_log_days": "0"}]
+    "wrong",
+    [
+        {"version": ""},
+        {"time_zone": "Mars"},
+        {"currency": "ZZZ"},
+        {"pause_style": "loud"},
+        {"longest_pause_seconds": "-1"},
+        {"longest_pause_seconds": "86401"},
+        {"longest_pause_seconds": ""},
+    ],
 )
 def test_company_refuses(acme: Tenant, browser: Client, wrong: dict[str, str]) -> None:
     assert browser.post("/company/general", {**OPTIONS, **wrong}).status_code == 200

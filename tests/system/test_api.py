@@ -17,7 +17,11 @@ def _tenant(row: Tenant, **more: Any) -> dict[str, Any]:
         "id": str(row.pk), "name": "Acme Inc.", "host": "acme", "url": "http://acme.portal.test:8000/",
         "sip_domain": "acme.test", "sip_domains": ["acme.test"], "state": "active", "progress": "",
         "time_zone": "UTC", "currency": "EUR", "enable_extension_audio_recording": False,
-        "enable_extension_video_recording": False, "event_log_days": 30, "simulated": False, "version": 1,
+        "enable_extension_video_recording": False, "event_log_days": 30, "record_dual_tracks": False,
+        "pause_style": "skip", "longest_pause_seconds": 0, "announce_recording": False, "recording_days": 180,
+        "recording_quota_mb": 0, "when_quota_full": "keep", "ask_play_reason": False, "start_recording_code": "*44",
+        "stop_recording_code": "*45", "pause_recording_code": "*48", "resume_recording_code": "*49",
+        "simulated": False, "version": 1,
         "created_at": row.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }  # fmt: skip
     return {**shown, **more}

@@ -96,12 +96,16 @@ def test_list_is_searched_and_goes_on_by_keyset(desk: Client, monkeypatch: Any) 
 
 
 def test_company_data_are_changed_under_their_version(desk: Client, acme_row: Tenant) -> None:
-    given = {"version": "1", "name": "Acme AG", "host": "acme-ag", "time_zone": "UTC", "currency": "CHF"}
+    given = {
+        "version": "1", "name": "Acme AG", "host": "acme-ag", "time_zone": "UTC", "currency": "CHF",
+        "recording_quota_mb": "500",
+    }  # fmt: skip
     assert desk.post(f"/tenants/{acme_row.pk}", given).status_code == 302
     acme_row.refresh_from_db()
     assert (acme_row.name, acme_row.host, acme_row.schema_name, acme_row.domains.get().domain) == (
         "Acme AG", "acme-ag", "acme", "acme-ag.portal.test",
     )  # fmt: skip
+    assert acme_row.recording_quota_mb == 500
     late = desk.post(f"/tenants/{acme_row.pk}", {**given, "name": "Late"})
     assert "Somebody else changed this meanwhile." in late.content.decode()
     taken = desk.post(f"/tenants/{acme_row.pk}", {**given, "version": "2", "host": "globex"})

@@ -23,13 +23,13 @@ def _told_plainly() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _of_answer(str(error.response.get("Error", {}).get("Code", ""))) from error
-    except (Boto3Error, BotoCoreError) as error:  # an upload wraps the store's answer in an error of its own
-        answer = next((word for word in (*_FORBIDDEN, *_FULL) if f"({word})" in str(error)), "")
-        raise _of_answer(answer) from error
+        raise _of_answer(error) from error
+    except (Boto3Error, BotoCoreError) as error:  # an upload has an error of its own for what the store answered
+        raise _of_answer(error.__context__) from error
 
 
-def _of_answer(code: str) -> VaultError:
+def _of_answer(error: BaseException | None) -> VaultError:
+    code = str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
     if code in _GONE:
         return GoneError()
     if code in _FORBIDDEN:

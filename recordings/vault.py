@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 BLOCK = 4 * CHUNK  # so much at most is in memory of a file that is read
 _ABANDONED = timedelta(days=1)
+_SWEEP_SECONDS = 3600.0
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +96,7 @@ class Writer:
             self._wrapped, self._sealer = keys.wrap(data_key, self._storage_key), Sealer(data_key)
         with told_plainly():
             self._incoming.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            _sweeper.sweep_now_and_then()
             self._file = os.fdopen(os.open(self._incoming, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         return self
 
@@ -134,6 +137,21 @@ class Writer:
 def _new_storage_key(schema: str) -> str:
     name = secrets.token_hex(16)
     return f"{schema}/{name[:2]}/{name}"
+
+
+class _Sweeper:
+    """Each machine has a folder of its own for what arrives, so that it is swept by whoever writes there."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def sweep_now_and_then(self) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _SWEEP_SECONDS
+            sweep_incoming(datetime.now(UTC))
+
+
+_sweeper = _Sweeper()
 
 
 def sweep_incoming(now: datetime) -> int:

@@ -22,9 +22,9 @@ log = structlog.get_logger(__name__)
 
 # Sessions, lock-outs and credentials: of no use elsewhere, and not to be carried about.
 _LEFT_OUT = re.compile(
-    r"django_.*|axes_.*|accounts_(extensioncredential|apitoken|managedentry)", re.ASCII
+    r"django_.*|axes_.*|accounts_(extensioncredential|apitoken|managedentry)|recordings_tenantkey", re.ASCII
 )  # fmt: skip
-_SECRET_COLUMNS = frozenset({"password", "secret", "former_secrets", "token", "token_hash"})
+_SECRET_COLUMNS = frozenset({"password", "secret", "former_secrets", "token", "token_hash", "wrapped_key"})
 
 
 def export_dir() -> Path:

@@ -268,6 +268,17 @@ def test_what_a_killed_process_left_is_swept(media_root: Path) -> None:
     assert files_below(media_root) == [young]
 
 
+def test_a_writer_sweeps_now_and_then(media_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vault, "_sweeper", vault._Sweeper())
+    incoming = media_root / ".incoming"
+    incoming.mkdir(parents=True)
+    for expected in ([], ["again"]):
+        (incoming / "again").write_bytes(b"x")
+        os.utime(incoming / "again", (0, 0))
+        keep(b"x")
+        assert [path.name for path in files_below(incoming)] == expected
+
+
 # --- Away --------------------------------------------------------------------------------------------------
 
 

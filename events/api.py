@@ -1,5 +1,6 @@
 """REST doors on a tenant's host: endpoints, the log of deliveries, and the event log by pull."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
 import orjson
@@ -23,12 +24,13 @@ from accounts.rest import (
     rfc3339,
     row_or_404,
     take_version,
+    time_of,
 )
 from accounts.roles import Permission
 from events import deliveries, endpoints, log, samples
 from events.endpoints import EndpointError, Settings
 from events.models import Attempt, Delivery, Endpoint, Profile
-from events.selectors import deliveries_log
+from events.selectors import LogFilters, deliveries_log
 from events.types import DEFAULT, EVENT_TYPES, unknown_types
 from tenants.models import Tenant
 from tenants.values import clean_fields, flag, id_of
@@ -48,6 +50,9 @@ class EndpointSerializer(serializers.Serializer[Endpoint]):
     profile = serializers.ChoiceField(choices=Profile.choices)
     disabled_reason = serializers.CharField()
     failing_since = serializers.SerializerMethodField()
+    former_secrets_until = serializers.SerializerMethodField(
+        help_text="Until when each former secret signs beside the newest, of those that still do."
+    )
     missed_since = serializers.SerializerMethodField(help_text="Since when events passed it by and were not sent yet.")
     created_at = serializers.SerializerMethodField()
     version = serializers.IntegerField()
@@ -60,6 +65,9 @@ class EndpointSerializer(serializers.Serializer[Endpoint]):
 
     def get_failing_since(self, endpoint: Endpoint) -> str | None:
         return rfc3339(endpoint.failing_since)
+
+    def get_former_secrets_until(self, endpoint: Endpoint) -> list[str | None]:
+        return [rfc3339(until) for until in endpoints.former_secrets_until(endpoint, timezone.now())]
 
     def get_missed_since(self, endpoint: Endpoint) -> str | None:
         return rfc3339(endpoint.missed_since)
@@ -229,7 +237,7 @@ class RotateDoor(Door):
 
     @extend_schema(request=None, responses=NewEndpointSerializer)
     def post(self, request: Request, endpoint_id: str) -> Response:
-        """A new signing secret; the old one signs beside it for 24 hours."""
+        """A new signing secret; each former one signs beside it until 24 hours after it was replaced."""
         endpoint = _endpoint(endpoint_id)
         secret = endpoints.rotate_secret(endpoint, actor=actor_of(request))
         return Response({**EndpointSerializer(_endpoint(endpoint_id)).data, "secret": secret})
@@ -259,14 +267,49 @@ def tenant_of(request: HttpRequest) -> Tenant:
 # --- Deliveries -------------------------------------------------------------------------------------------------
 
 
-def _id_filter(request: Request, name: str) -> int | None:
-    written = request.query_params.get(name, "")
-    if not written:
-        return None
-    found = id_of(written)
-    if found is None:
-        raise ApiError("bad_filter", f"{name} must be an id.")
+_LOG_FILTERS = ("endpoint", "state", "failing", "event", "event_type", "session_id", "from", "to")
+
+
+def _log_filters(request: Request) -> LogFilters:
+    """A filter that there is not is refused: its caller would take the whole log for an answer."""
+    for name in request.query_params:
+        if name not in (*_LOG_FILTERS, "limit", "cursor"):
+            raise ApiError(
+                "unknown_filter", f"There is no filter {name[:40]}. There are: {', '.join(_LOG_FILTERS)}.",
+                details={"field": name[:40]},
+            )  # fmt: skip
+    asked = {name: request.query_params[name] for name in _LOG_FILTERS if request.query_params.get(name)}
+    return LogFilters(
+        state=_choice(asked, "state", Delivery.State.values),
+        failing=_choice(asked, "failing", ["true", "false"]) == "true",
+        endpoint=_id_filter(asked, "endpoint"),
+        event=_id_filter(asked, "event"),
+        event_type=_choice(asked, "event_type", EVENT_TYPES),
+        session_id=_session_filter(asked),
+        from_time=time_of(asked["from"], "from") if "from" in asked else None,
+        to_time=time_of(asked["to"], "to") if "to" in asked else None,
+    )
+
+
+def _choice(asked: Mapping[str, str], name: str, allowed: Sequence[str]) -> str:
+    value = asked.get(name, "")
+    if value and value not in allowed:
+        raise ApiError("bad_filter", f"{name} is one of {', '.join(allowed)}.", details={"field": name})
+    return value
+
+
+def _id_filter(asked: Mapping[str, str], name: str) -> int | None:
+    found = id_of(asked[name]) if name in asked else None
+    if name in asked and found is None:
+        raise ApiError("bad_filter", f"{name} must be an id.", details={"field": name})
     return found
+
+
+def _session_filter(asked: Mapping[str, str]) -> str:
+    session_id = asked.get("session_id", "")
+    if len(session_id) > 128 or "\0" in session_id:
+        raise ApiError("bad_filter", "A session_id has at most 128 characters.", details={"field": "session_id"})
+    return session_id
 
 
 class DeliveriesDoor(Door):
@@ -274,25 +317,24 @@ class DeliveriesDoor(Door):
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("state", enum=Delivery.State.values),
             OpenApiParameter("endpoint"),
-            OpenApiParameter("event"),
+            OpenApiParameter("state", enum=Delivery.State.values),
+            OpenApiParameter(
+                "failing", enum=["true", "false"], description="true: only what was tried in vain and is tried again."
+            ),
+            OpenApiParameter("event", description="An event_id."),
+            OpenApiParameter("event_type", enum=EVENT_TYPES, description="Of the event; leaves tests out."),
             OpenApiParameter("session_id"),
+            OpenApiParameter("from", description="Deliveries written at this time or later; RFC 3339 or Unix seconds."),
+            OpenApiParameter("to", description="Deliveries written at this time or earlier."),
             OpenApiParameter("limit", OpenApiTypes.INT),
             OpenApiParameter("cursor"),
         ],
         responses=_many(DeliverySerializer, "DeliveryPage"),
     )
     def get(self, request: Request) -> Response:
-        state = request.query_params.get("state", "")
-        if state and state not in Delivery.State.values:
-            raise ApiError("bad_filter", f"state is one of {', '.join(Delivery.State.values)}.")
-        rows = deliveries_log(
-            state=state,
-            endpoint=_id_filter(request, "endpoint"),
-            event=_id_filter(request, "event"),
-            session_id=request.query_params.get("session_id", "").replace("\0", ""),
-        )
+        """The log of deliveries, newest first. A filter that there is not is refused."""
+        rows = deliveries_log(_log_filters(request))
         return page_response(page_by_id(request, rows, lambda row: DeliverySerializer(row).data))
 
 

@@ -7,6 +7,7 @@ from django import forms
 from events.endpoints import Settings
 from events.models import Delivery, Endpoint, Profile, Redelivery
 from events.redeliveries import RATE, RATE_MAX, Selection
+from events.selectors import LogFilters
 from events.types import DEFAULT, EVENT_TYPES
 
 
@@ -47,7 +48,7 @@ class EndpointForm(forms.Form):
                 for name in ("version", "enabled", "url", "auth", "username", "profile", "event_types")
             }
         super().__init__(*args, **kwargs)
-        kept = "Kept as it is when left empty." if endpoint is not None else ""
+        kept = "Kept when left empty, unless the URL leads to another host." if endpoint is not None else ""
         self.fields["password"].help_text = (
             kept if endpoint is not None and endpoint.password else "6 to 64 characters."
         )
@@ -73,6 +74,34 @@ def _moment(label: str) -> forms.DateTimeField:
 def _event_id(label: str) -> forms.IntegerField:
     widget = forms.TextInput(attrs={"inputmode": "numeric"})
     return forms.IntegerField(label=label, required=False, min_value=1, max_value=2**63 - 1, widget=widget)
+
+
+class LogForm(forms.Form):
+    """The filters of the log of deliveries, as they stand in the address."""
+
+    state = forms.ChoiceField(
+        choices=[("", "All"), ("failing", "Failing"), *Delivery.State.choices], required=False,
+        error_messages={"invalid_choice": "There is no such state."},
+    )  # fmt: skip
+    event_type = forms.ChoiceField(
+        label="Event", choices=[("", "Any"), *((name, name) for name in EVENT_TYPES)], required=False,
+        error_messages={"invalid_choice": "There is no such event type."},
+    )  # fmt: skip
+    session_id = forms.CharField(label="Session id", required=False, max_length=128)
+    from_time, to_time = _moment("From"), _moment("Until")
+
+    def asked(self) -> dict[str, str]:
+        """What is in use, as it was written."""
+        self.full_clean()
+        return {name: self.data[name] for name in self.fields if self.cleaned_data.get(name)}
+
+    def filters(self) -> LogFilters:
+        self.full_clean()
+        given = self.cleaned_data
+        return LogFilters(
+            event_type=given.get("event_type", ""), session_id=given.get("session_id", ""),
+            from_time=given.get("from_time"), to_time=given.get("to_time"),
+        )  # fmt: skip
 
 
 class RedeliveryForm(forms.Form):

@@ -86,6 +86,11 @@ def _take_ids(count: int) -> int:
         return int(cursor.fetchone()[0])
 
 
+def hold() -> int:
+    """The id given last; until this transaction ends nobody gets another one."""
+    return _take_ids(0)
+
+
 def _last_sequences(session_ids: set[str]) -> dict[str, int]:
     with connection.cursor() as cursor:
         cursor.execute(
@@ -152,6 +157,9 @@ def events_after(since: int, *, types: Sequence[str] = ()) -> QuerySet[Event]:
 
 # --- Forgetting -------------------------------------------------------------------------------------------------
 
+# So long a delivery that ended in vain is shown, however old its event is.
+SHOWN_AFTER_END = timedelta(days=1)
+
 
 def kept_for() -> timedelta:
     """How long the tenant of this schema wants its events kept."""
@@ -161,7 +169,8 @@ def kept_for() -> timedelta:
 def prune(*, before: datetime, batch: int = 1000) -> int:
     """Deletes the oldest events written before a moment, with their deliveries; at most `batch`, so call it again.
 
-    Always a prefix of the log: a reader's cursor is either kept whole or known to have a gap.
+    Always a prefix of the log: a reader's cursor is either kept whole or known to have a gap. It ends before an event
+    that is still on its way to an endpoint (`deliveries.stop_outdated` ends that), or just ended in vain.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
@@ -172,6 +181,14 @@ def prune(*, before: datetime, batch: int = 1000) -> int:
         last = cursor.fetchone()[0]
         if last is None:
             return 0
+        cursor.execute(
+            "SELECT min(d.event_id) - 1 FROM events_delivery d JOIN events_endpoint e ON e.id = d.endpoint_id"
+            " WHERE d.event_id <= %s AND e.deleted_at IS NULL"
+            " AND (d.finished_at IS NULL OR (d.state <> 'delivered' AND d.finished_at > %s))",
+            [last, timezone.now() - SHOWN_AFTER_END],
+        )
+        before_the_first_held = cursor.fetchone()[0]
+        last = last if before_the_first_held is None else before_the_first_held
         cursor.execute(
             "DELETE FROM events_attempt WHERE delivery_id IN (SELECT id FROM events_delivery WHERE event_id <= %s)",
             [last],

@@ -1,6 +1,7 @@
 """Each tenant's event log, and the webhook endpoints and deliveries that hang on it."""
 
 import orjson
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -63,8 +64,7 @@ class Endpoint(models.Model):
     password = models.TextField(blank=True, default="")
     token = models.TextField(blank=True, default="")
     secret = models.TextField()
-    previous_secret = models.TextField(blank=True, default="")
-    previous_secret_until = models.DateTimeField(null=True, blank=True)
+    former_secrets = models.JSONField(default=list, blank=True)  # {"secret", "until"}, newest first: they sign too
     event_types = models.JSONField(default=list)
     profile = models.CharField(max_length=3, choices=Profile.choices, default=Profile.V16)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -72,8 +72,9 @@ class Endpoint(models.Model):
     disabling_untold = models.BooleanField(default=False)  # the portal disabled it, and no administrator knows yet
     failing_since = models.DateTimeField(null=True, blank=True)
     failure_told_at = models.DateTimeField(null=True, blank=True)  # to administrators; before failing_since: of old
-    # Since when events passed it by: from its switching off until they are sent, or there are none.
+    # Since when, and after which event, it missed some: from its switching off until they are sent, or there are none.
     missed_since = models.DateTimeField(null=True, blank=True)
+    missed_after = models.BigIntegerField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)  # its deliveries are pruned in batches afterwards
     version = models.IntegerField(default=1)
 
@@ -108,6 +109,7 @@ class Delivery(models.Model):
     next_attempt_at = models.DateTimeField(null=True, default=timezone.now)
     leased_until = models.DateTimeField(null=True, blank=True)
     replay = models.BooleanField(default=False)
+    again_at = models.DateTimeField(null=True, blank=True)  # asked for during an attempt: sent again after it
     test_body = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -131,6 +133,8 @@ class Delivery(models.Model):
             models.Index(fields=["endpoint", "-id"], name="delivery_log"),
             models.Index(fields=["state", "-id"], condition=~Q(state="delivered"), name="delivery_not_delivered"),
             models.Index(fields=["session_id", "-id"], name="delivery_by_session"),
+            models.Index(fields=["created_at"], condition=Q(event=None), name="delivery_test"),
+            BrinIndex(fields=["created_at"], autosummarize=True, name="delivery_by_time"),
         ]
 
     def __str__(self) -> str:
@@ -174,7 +178,7 @@ class Redelivery(models.Model):
     class What(models.TextChoices):
         UNACKNOWLEDGED = "unacknowledged", "What was never acknowledged"
         SENT = "sent", "Whatever was sent"
-        MISSED = "missed", "What it missed: no delivery was ever written down for it"
+        MISSED = "missed", "What it missed: never on its way to it, or given up"
 
     class State(models.TextChoices):
         RUNNING = "running", "Running"

@@ -5,6 +5,7 @@
 
 import asyncio
 import base64
+import re
 import secrets
 import socket
 import ssl
@@ -34,6 +35,7 @@ _MEMO_SECONDS = 1.0  # a burst to one name asks the resolver once
 _HEADERS_KEPT = 20
 _HEADER_LENGTH = 200
 _HIDDEN = "••••"
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*", re.ASCII)
 
 
 class RefusedUrlError(Exception):
@@ -107,14 +109,48 @@ def check_url(url: str) -> SplitResult:
         raise RefusedUrlError("url_malformed", "The address names no host, or a port that is none.")
     if "@" in parts.netloc:
         raise RefusedUrlError("url_userinfo", "Leave user name and password out of the address and set them below it.")
+    _check_host(target.raw_host)
     return parts
+
+
+def _check_host(host: str) -> None:
+    """What looks like a literal address must be one: whether it leads anywhere must not depend on who reads it."""
+    if ":" in host:
+        try:
+            ip_address(host)
+        except ValueError as error:
+            raise RefusedUrlError("url_malformed", "What stands in brackets is no IPv6 address.") from error
+        return
+    last_label = host.rstrip(".").rpartition(".")[2]
+    if _NUMBER.fullmatch(last_label):
+        if host.endswith("."):
+            raise RefusedUrlError("url_malformed", "Write the IPv4 address without a dot at its end.")
+        try:
+            socket.inet_aton(host)
+        except OSError as error:
+            raise RefusedUrlError("url_malformed", "The host is a number, and no IPv4 address.") from error
+    if "%" in host or ".." in host or host.startswith("."):
+        raise RefusedUrlError("url_malformed", "This is not the name of a host.")
+
+
+def origin_of(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port: where credentials that go along with a request end up."""
+    target = URL(url)
+    return target.scheme, (target.raw_host or "").lower().rstrip("."), target.port
 
 
 def check_destination(url: str) -> None:
     """Refuses what the tenant may not reach. A name without an address yet is no refusal: each attempt checks again."""
     parts = check_url(url)
+    host = str(URL(url).raw_host)
+    if ":" in host:  # a literal; the resolver knows no zone that this machine does not have
+        _check_addresses(host, [host])
+        return
+    if host.lower().rstrip(".") == "localhost":  # whatever the resolver says (RFC 6761)
+        _check_addresses(host, ["127.0.0.1"])
+        return
     try:
-        found = socket.getaddrinfo(URL(url).raw_host, parts.port or 443, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, parts.port or 443, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return
     _check_addresses(str(parts.hostname), [str(entry[4][0]) for entry in found])

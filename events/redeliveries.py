@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
+from django.db import IntegrityError, transaction
+from django.db.models import Max, Min, QuerySet
 from django.utils import timezone
 
 from events import log
-from events.endpoints import EndpointError, live_endpoints
+from events.deliveries import send_again
+from events.endpoints import EndpointError, live_endpoints, missed
 from events.models import Delivery, Endpoint, Event, Redelivery
 from events.types import EVENT_TYPES
 from tenants.changes import Actor, announce
@@ -22,8 +23,6 @@ from tenants.errors import RefusedError
 RATE = 10  # a second, unless the caller says otherwise
 RATE_MAX = 100
 AHEAD = timedelta(seconds=10)  # so far ahead of now deliveries get their due time; the sweep comes more often
-# An event just written may have passed by an endpoint that was being switched off.
-_MARGIN = timedelta(minutes=1)
 
 What = Redelivery.What
 
@@ -114,13 +113,13 @@ def _check(selection: Selection, rate: int) -> None:
 def _bounds(endpoint: Endpoint, selection: Selection) -> tuple[int, int]:
     """The ids it reaches from and to. What was missed begins at the switching off, when nothing else is said."""
     span = log.span()
-    since = selection.from_time
-    if selection.what == What.MISSED and since is None and selection.from_event is None and endpoint.missed_since:
-        since = endpoint.missed_since - _MARGIN
     first = max(span.first, selection.from_event or 0)
     last = span.last if selection.to_event is None else min(span.last, selection.to_event)
-    if since is not None:
-        found = Event.objects.filter(written_at__gte=since).aggregate(first=Min("id"))["first"]
+    unbounded = selection.from_time is None and selection.from_event is None
+    if selection.what == What.MISSED and unbounded and endpoint.missed_after is not None:
+        first = max(first, endpoint.missed_after + 1)
+    if selection.from_time is not None:
+        found = Event.objects.filter(written_at__gte=selection.from_time).aggregate(first=Min("id"))["first"]
         first = max(first, span.last + 1 if found is None else found)
     if selection.to_time is not None:
         found = Event.objects.filter(written_at__lte=selection.to_time).aggregate(last=Max("id"))["last"]
@@ -136,14 +135,12 @@ def _remaining(redelivery: Redelivery) -> "QuerySet[Delivery] | QuerySet[Event]"
 
 
 def _missed(redelivery: Redelivery) -> "QuerySet[Event]":
-    delivered = Delivery.objects.filter(endpoint=redelivery.endpoint_id, event=OuterRef("pk"))
-    wanted = Q(type__in=redelivery.endpoint.event_types)
+    found = missed(redelivery.endpoint, after=redelivery.last_event).filter(id__lte=redelivery.to_event)
     if redelivery.event_type:
-        wanted &= Q(type=redelivery.event_type)
+        found = found.filter(type=redelivery.event_type)
     if redelivery.session_id:
-        wanted &= Q(session_id=redelivery.session_id)
-    span = Event.objects.filter(wanted, id__gt=redelivery.last_event, id__lte=redelivery.to_event)
-    return span.filter(~Exists(delivered)).order_by("id")
+        found = found.filter(session_id=redelivery.session_id)
+    return found
 
 
 def _sent(redelivery: Redelivery) -> "QuerySet[Delivery]":
@@ -195,18 +192,18 @@ def release(redelivery_id: int, now: datetime) -> int:
 
 def offers_missed(endpoint: Endpoint) -> bool:
     """Whether its page should offer to send what passed it by: not while that is under way."""
-    return bool(endpoint.enabled and endpoint.missed_since) and not (
-        running_redeliveries().filter(endpoint=endpoint, what=What.MISSED).exists()
+    return (
+        endpoint.enabled
+        and endpoint.missed_after is not None
+        and not (running_redeliveries().filter(endpoint=endpoint, what=What.MISSED).exists())
     )
 
 
 def _forget_missed(endpoint: Endpoint) -> None:
     """Once nothing is left of it, whichever selections sent it; what one of them left out stays on offer."""
-    if endpoint.missed_since is None:
-        return
-    everything = Redelivery(endpoint=endpoint, what=What.MISSED, last_event=0, to_event=log.span().last)
-    if not _missed(everything).filter(written_at__gte=endpoint.missed_since).exists():
-        Endpoint.objects.filter(pk=endpoint.pk).update(missed_since=None)
+    on = live_endpoints().select_for_update(no_key=True).filter(pk=endpoint.pk, enabled=True).first()
+    if on is not None and on.missed_after is not None and not missed(on, after=on.missed_after).exists():
+        Endpoint.objects.filter(pk=on.pk).update(missed_since=None, missed_after=None)
 
 
 def _lags(redelivery: Redelivery, now: datetime) -> bool:
@@ -220,27 +217,26 @@ def _release(redelivery: Redelivery, start: datetime, step: timedelta, room: int
     """How many were released, and the event up to which nothing is left."""
     if redelivery.what == What.MISSED:
         events = list(_missed(redelivery).only("id", "session_id")[:room])
-        Delivery.objects.bulk_create(
-            Delivery(
-                endpoint_id=redelivery.endpoint_id, event=event, session_id=event.session_id, replay=True,
-                profile=redelivery.endpoint.profile, created_at=now, started_at=start + n * step,
-                next_attempt_at=start + n * step,
-            )
-            for n, event in enumerate(events)
-        )  # fmt: skip
+        due = {event.pk: start + n * step for n, event in enumerate(events)}
+        _send_missed(redelivery.endpoint, events, due, now)
         return len(events), events[-1].pk if len(events) == room else redelivery.to_event
     found = list(_sent(redelivery).values_list("id", "event_id")[:room])
-    _send_again([pk for pk, _ in found], start, step, now)
-    return len(found), int(found[-1][1] or 0) if len(found) == room else redelivery.to_event
+    released = send_again(
+        {pk: start + n * step for n, (pk, _) in enumerate(found)}, now,
+        but_acknowledged=redelivery.what == What.UNACKNOWLEDGED,
+    )  # fmt: skip
+    return released, int(found[-1][1] or 0) if len(found) == room else redelivery.to_event
 
 
-def _send_again(ids: list[int], start: datetime, step: timedelta, now: datetime) -> None:
-    """One that a worker is trying at this moment is left to it."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE events_delivery d SET state = 'pending', step = 0, started_at = r.due, next_attempt_at = r.due,"
-            " finished_at = NULL, replay = true"
-            " FROM unnest(%s::bigint[], %s::timestamptz[]) AS r(id, due)"
-            " WHERE d.id = r.id AND (d.leased_until IS NULL OR d.leased_until <= %s)",
-            [ids, [start + n * step for n in range(len(ids))], now],
+def _send_missed(endpoint: Endpoint, events: list[Event], due: dict[int, datetime], now: datetime) -> None:
+    """An event that has a delivery, which ended in vain, keeps it; the others get one."""
+    ended = dict(Delivery.objects.filter(endpoint=endpoint, event__in=due).values_list("event", "id"))
+    send_again({pk: due[event] for event, pk in ended.items() if event is not None}, now)
+    Delivery.objects.bulk_create(
+        Delivery(
+            endpoint=endpoint, event=event, session_id=event.session_id, replay=True, profile=endpoint.profile,
+            created_at=now, started_at=due[event.pk], next_attempt_at=due[event.pk],
         )
+        for event in events
+        if event.pk not in ended
+    )  # fmt: skip

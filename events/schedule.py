@@ -15,6 +15,7 @@ JITTER = 0.1  # of the delay, up or down
 LONGEST_WAIT = timedelta(hours=24)
 # A receiver that keeps asking for patience gets it for as long as the whole schedule takes.
 LONGEST_ROUND = sum(DELAYS, timedelta(0))
+ROUND_ENDS_WITHIN = LONGEST_ROUND * (1 + JITTER)
 _BUSY = (429, 503)
 _PATIENCE_GROWS = 8
 GONE = 410

@@ -14,20 +14,44 @@ PENDING_SHOWN = 10_000
 LATENCIES = 1000
 
 
-def deliveries_log(
-    *, state: str = "", endpoint: int | None = None, event: int | None = None, session_id: str = ""
-) -> "QuerySet[Delivery]":
+@dataclass(frozen=True)
+class LogFilters:
+    """What narrows the log of deliveries. Times are those of the deliveries; bounds are inclusive.
+
+    `failing` are those tried in vain that will be tried again. Tests have no event, so its type finds none of them.
+    """
+
+    state: str = ""
+    failing: bool = False
+    endpoint: int | None = None
+    event: int | None = None
+    event_type: str = ""
+    session_id: str = ""
+    from_time: datetime | None = None
+    to_time: datetime | None = None
+
+
+def deliveries_log(filters: LogFilters | None = None) -> "QuerySet[Delivery]":
     """Newest first, with the endpoint and what its last attempt brought; the caller slices."""
+    filters = filters or LogFilters()
     last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-id")
     found = Delivery.objects.filter(endpoint__deleted_at=None).select_related("endpoint", "event")
-    if state:
-        found = found.filter(state=state)
-    if endpoint is not None:
-        found = found.filter(endpoint=endpoint)
-    if event is not None:
-        found = found.filter(event=event)
-    if session_id:
-        found = found.filter(session_id=session_id)
+    if filters.state:
+        found = found.filter(state=filters.state)
+    if filters.failing:
+        found = found.filter(state=Delivery.State.PENDING, step__gt=0)
+    if filters.endpoint is not None:
+        found = found.filter(endpoint=filters.endpoint)
+    if filters.event is not None:
+        found = found.filter(event=filters.event)
+    if filters.event_type:
+        found = found.filter(event__type=filters.event_type)
+    if filters.session_id:
+        found = found.filter(session_id=filters.session_id)
+    if filters.from_time is not None:
+        found = found.filter(created_at__gte=filters.from_time)
+    if filters.to_time is not None:
+        found = found.filter(created_at__lte=filters.to_time)
     return found.annotate(
         last_status=Subquery(last.values("status")[:1]),
         last_reason=Subquery(last.values("reason")[:1]),

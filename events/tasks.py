@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from functools import partial
 from typing import Any
 
 import redis
@@ -26,6 +27,7 @@ BEAT: dict[str, dict[str, Any]] = {
     "events-deliver": {"task": "events.tasks.deliver", "schedule": 2.0, "options": {"expires": 2}},
     "events-tell-failing": {"task": "events.tasks.tell_failing", "schedule": 300.0, "options": {"expires": 300}},
     "events-redeliver": {"task": "events.tasks.redeliver", "schedule": 5.0, "options": {"expires": 5}},
+    "events-end-tests": {"task": "events.tasks.end_tests", "schedule": 30.0, "options": {"expires": 30}},
     "events-prune": {"task": "events.tasks.prune", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 
@@ -99,6 +101,14 @@ def redeliver_of() -> None:
         redeliveries.release(redelivery_id, timezone.now())
 
 
+@shared_task
+def end_tests() -> None:
+    """Tests that nobody waits for any more, since the process that did is gone."""
+    for schema in _active_schemas():
+        with in_schema(schema):
+            deliveries.end_interrupted_tests(timezone.now())
+
+
 def _active_schemas() -> list[str]:
     with in_schema("public"):
         active = Tenant.objects.filter(state=Tenant.State.ACTIVE).exclude(schema_name="public")
@@ -116,11 +126,15 @@ def prune() -> None:
 
 @tenant_task()
 def prune_tenant() -> None:
-    caught.forget(timezone.now())
-    before = timezone.now() - log.kept_for()
-    for _ in range(PRUNE_ROUNDS):
-        if not log.prune(before=before):
-            break
-    for _ in range(PRUNE_ROUNDS):
-        if not deliveries.prune_deleted():
-            break
+    now = timezone.now()
+    caught.forget(now)
+    before = now - log.kept_for()
+    for forget_some in (
+        deliveries.prune_deleted,
+        partial(deliveries.prune_tests, before=before),
+        partial(deliveries.stop_outdated, before=before, now=now),
+        partial(log.prune, before=before),
+    ):
+        for _ in range(PRUNE_ROUNDS):
+            if not forget_some():
+                break

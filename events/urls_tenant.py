@@ -9,6 +9,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("company/event-url/new", views.new_endpoint, name="event-url-new"),
     path("company/event-url/<int:endpoint_id>", views.endpoint, name="event-url-endpoint"),
     path("company/event-url/<int:endpoint_id>/health", views.endpoint_health, name="event-url-health"),
+    path("company/event-url/<int:endpoint_id>/log", views.endpoint_log, name="event-url-log"),
     path("company/event-url/<int:endpoint_id>/delete", views.delete_endpoint, name="event-url-delete"),
     path("company/event-url/<int:endpoint_id>/rotate", views.rotate_secret, name="event-url-rotate"),
     path("company/event-url/<int:endpoint_id>/test", views.test_endpoint, name="event-url-test"),

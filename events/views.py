@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -20,7 +20,7 @@ from accounts.roles import Permission
 from events import deliveries, endpoints, samples
 from events.api import body_of, tenant_of
 from events.endpoints import EndpointError
-from events.forms import EndpointForm
+from events.forms import EndpointForm, LogForm
 from events.models import Delivery, Endpoint
 from events.redeliveries import offers_missed
 from events.selectors import deliveries_log, health_of
@@ -30,11 +30,14 @@ from tenants.values import id_of
 
 PAGE = 50
 ATTEMPTS_SHOWN = 100
+FRESH_MOST = 99
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
+FAILING = "failing"  # not a state of its own: waiting, and tried in vain
 STATES = (
     ("", "All"),
     ("pending", "Waiting"),
+    (FAILING, "Failing"),
     ("delivered", "Delivered"),
     ("exhausted", "Gave up"),
     ("stopped", "Stopped"),
@@ -46,6 +49,9 @@ class LogPage:
     rows: list[Delivery]
     newer: str
     older: str
+    live: str  # where the same rows are found as they are now
+    newest: str  # where the newest rows are found, which `fresh` counts
+    fresh: int = 0  # newer ones that came since the page was loaded
 
 
 def _row(rows: "QuerySet[M]", row_id: int) -> M:
@@ -107,6 +113,14 @@ def endpoint_health(request: HttpRequest, endpoint_id: int) -> HttpResponse:
 
 
 @requires(Permission.EVENT_URL)
+@require_safe
+def endpoint_log(request: HttpRequest, endpoint_id: int) -> HttpResponse:
+    """The rows that a page shows, as they are now, and how many newer ones there are."""
+    found = _endpoint(endpoint_id)
+    return render(request, "events/_log_live.html", {"endpoint": found} | _log_context(request, found))
+
+
+@requires(Permission.EVENT_URL)
 @require_POST
 def delete_endpoint(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     found = _endpoint(endpoint_id)
@@ -119,7 +133,10 @@ def delete_endpoint(request: HttpRequest, endpoint_id: int) -> HttpResponse:
 @require_POST
 def rotate_secret(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     found = _endpoint(endpoint_id)
-    show_once(request, "New signing secret", endpoints.rotate_secret(found, actor=actor_of(request)))
+    try:
+        show_once(request, "New signing secret", endpoints.rotate_secret(found, actor=actor_of(request)))
+    except RefusedError as refused:
+        messages.error(request, refused.message)
     return redirect("event-url-endpoint", found.pk)
 
 
@@ -163,8 +180,13 @@ def delivery(request: HttpRequest, delivery_id: int) -> HttpResponse:
 def send_again(request: HttpRequest, delivery_id: int) -> HttpResponse:
     found = _row(deliveries_log(), delivery_id)
     try:
-        deliveries.redeliver(found, actor=actor_of(request))
-        messages.success(request, "It is being sent again.")
+        asked = deliveries.redeliver(found, actor=actor_of(request))
+        messages.success(
+            request,
+            "It is being tried at this moment, and is sent again after that."
+            if asked.again_at
+            else "It is being sent again.",
+        )
     except RefusedError as refused:
         messages.error(request, refused.message)
     return redirect("event-url-delivery", found.pk)
@@ -188,16 +210,6 @@ def _new_page(request: HttpRequest, form: EndpointForm) -> HttpResponse:
 
 
 def _endpoint_page(request: HttpRequest, found: Endpoint, form: EndpointForm | None = None) -> HttpResponse:
-    state = request.GET.get("state", "")
-    state = state if state in Delivery.State.values else ""
-    session_id = request.GET.get("session_id", "").strip().replace("\0", "")[:128]
-    here = reverse("event-url-endpoint", args=[found.pk])
-
-    def address(**changes: str) -> str:
-        asked = {name: value for name, value in ({"session_id": session_id, "state": state} | changes).items() if value}
-        return f"{here}?{urlencode(asked)}#log" if asked else f"{here}#log"
-
-    log = deliveries_log(state=state, endpoint=found.pk, session_id=session_id)
     form = form or EndpointForm(endpoint=found)
     context: dict[str, Any] = {
         "form": form,
@@ -207,14 +219,40 @@ def _endpoint_page(request: HttpRequest, found: Endpoint, form: EndpointForm | N
         "secrets": take_secrets(request),
         "health": health_of(found, timezone.now()),
         "examples": _examples(request, found),
+        "former_until": endpoints.former_secrets_until(found, timezone.now()),
         "offers_missed": offers_missed(found),
-        "log": _log_page(request, log, address),
-        "states": [(label, address(state=value), value == state) for value, label in STATES],
-        "state": state,
-        "session_id": session_id,
-        "clear": f"{here}#log",
+        **_log_context(request, found),
     }
     return render(request, "events/event_url.html", context)
+
+
+def _log_context(request: HttpRequest, found: Endpoint) -> dict[str, Any]:
+    """The log with its filters, which live in the address. What a filter cannot be is left out, with a word."""
+    form = LogForm(request.GET)
+    asked = form.asked()
+    here = reverse("event-url-endpoint", args=[found.pk])
+
+    def address(**changes: str) -> str:
+        query = urlencode({name: value for name, value in (asked | changes).items() if value})
+        return f"{here}?{query}#log" if query else f"{here}#log"
+
+    filters = form.filters()
+    state = asked.get("state", "")
+    filters = replace(
+        filters, endpoint=found.pk, state="" if state == FAILING else state, failing=state == FAILING
+    )  # fmt: skip
+    live = reverse("event-url-log", args=[found.pk])
+    return {
+        "log": _log_page(request, deliveries_log(filters), address, f"{live}?{urlencode(asked)}"),
+        "log_form": form,
+        "states": [(label, address(state=value), value == state) for value, label in STATES],
+        "state": state,
+        "narrowed": [(name, value) for name, value in asked.items() if name != "state"],
+        "is_filtered": bool(asked),
+        "here": here,
+        "top": address(),
+        "clear": f"{here}#log",
+    }
 
 
 def _examples(request: HttpRequest, found: Endpoint) -> list[tuple[str, str]]:
@@ -245,9 +283,9 @@ def _tabs() -> list[tuple[Endpoint, str]]:
     return [(one, state(one)) for one in endpoints.live_endpoints()]
 
 
-def _log_page(request: HttpRequest, log: "QuerySet[Delivery]", address: Callable[..., str]) -> LogPage:
-    """Keyset pages on the id, newest first."""
-    before, after = id_of(request.GET.get("before", "")), id_of(request.GET.get("after", ""))
+def _log_page(request: HttpRequest, log: "QuerySet[Delivery]", address: Callable[..., str], live: str) -> LogPage:
+    """Keyset pages on the id, newest first. `upto` keeps the newest page to the rows it had when it was loaded."""
+    before, after, upto = (id_of(request.GET.get(name, "")) for name in ("before", "after", "upto"))
     if after is not None:
         rows = list(log.filter(pk__gt=after).order_by("pk")[: PAGE + 1])
         is_more, rows = len(rows) > PAGE, rows[:PAGE][::-1]
@@ -256,8 +294,22 @@ def _log_page(request: HttpRequest, log: "QuerySet[Delivery]", address: Callable
         rows = list((log.filter(pk__lt=before) if before is not None else log)[: PAGE + 1])
         newer, older = before is not None, len(rows) > PAGE
         rows = rows[:PAGE]
+    fresh, newest = 0, live
+    if before is None and after is None and upto is not None:
+        fresh = log.filter(pk__gt=upto).order_by()[: FRESH_MOST + 1].count()
+        rows = list(log.filter(pk__lte=upto)[: PAGE + 1])
+        older, rows = len(rows) > PAGE, rows[:PAGE]
+    if before is not None:
+        live += f"&before={before}"
+    elif after is not None:
+        live += f"&after={after}"
+    elif rows:
+        live += f"&upto={upto if upto is not None else rows[0].pk}"
     return LogPage(
         rows,
+        live=live,
+        newest=newest,
+        fresh=fresh,
         newer=address(after=str(rows[0].pk)) if newer and rows else "",
         older=address(before=str(rows[-1].pk)) if older and rows else "",
     )

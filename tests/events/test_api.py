@@ -23,7 +23,7 @@ NEW = {"url": "http://127.0.0.1:9/hook"}
 SHOWN = {
     "id": "1", "url": "http://127.0.0.1:9/hook", "enabled": True, "auth": "disable", "username": "",
     "has_password": False, "has_token": False, "event_types": ["call_cdr"], "profile": "v16", "disabled_reason": "",
-    "failing_since": None, "missed_since": None, "version": 1,
+    "failing_since": None, "former_secrets_until": [], "missed_since": None, "version": 1,
 }  # fmt: skip
 
 

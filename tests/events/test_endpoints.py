@@ -84,7 +84,10 @@ def test_a_secret_left_out_stays(make_endpoint: Callable[..., Endpoint]) -> None
     assert credentials_of(endpoint) == Credentials("bearer", token="tok")
     assert [(entry.before, entry.after) for entry in AuditEntry.objects.order_by("id")[1:]] == [
         ({"profile": "v16"}, {"profile": "v22"}),
-        ({"auth": "basic", "profile": "v22"}, {"auth": "bearer", "profile": "v16", "credentials": "replaced"}),
+        (
+            {"auth": "basic", "profile": "v22", "username": "anna"},
+            {"auth": "bearer", "profile": "v16", "username": "", "credentials": "replaced"},
+        ),
     ]
 
 

@@ -199,7 +199,10 @@ def test_disabled_by_the_portal_remembers_since_when(make_endpoint: Make) -> Non
     endpoint.refresh_from_db()
     assert endpoint.missed_since is not None
     write("b")
-    assert chosen(switch(endpoint, on=True), what="missed") == [2]
+    assert chosen(switch(endpoint, on=True), what="missed") == [1, 2]
+    assert list(Delivery.objects.order_by("id").values_list("event_id", "state", "attempts_made", "replay")) == [
+        (1, "pending", 1, True), (2, "pending", 0, True),
+    ]  # fmt: skip
 
 
 def test_the_task_releases_where_something_runs(

@@ -28,6 +28,7 @@ def test_old_events_and_deleted_endpoints_are_pruned(
     change_company(SYSTEM, acme, {"event_log_days": days})
     gone, kept = make_endpoint(), make_endpoint()
     write("old", "young")
+    Delivery.objects.update(state="delivered", finished_at=timezone.now())
     kept_until = timezone.now() - timedelta(days=days)
     Event.objects.filter(id=1).update(written_at=kept_until - timedelta(minutes=1))
     Event.objects.filter(id=2).update(written_at=kept_until + timedelta(minutes=1))

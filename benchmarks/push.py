@@ -2,13 +2,12 @@
 
 It starts the whole portal by `manage.py up`, reports finished calls at a steady rate through the Switch API, and
 compares when each event was written with when its bytes arrived. Beside it, in the same run and at the same rate, a
-bare HTTP client posting to the same receiver and a bare Redis publish; beside a crowd of subscribers the same crowd in
-a bare Channels group. `make bench-push` prints the tables.
+bare HTTP client posting to the same receiver and a bare Redis publish; beside a crowd of subscribers the same crowd at
+bare Channels consumers. `make bench-push` prints the tables.
 """
 
 import argparse
 import asyncio
-import json
 import multiprocessing
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -24,9 +23,7 @@ import orjson
 import psycopg
 import redis.asyncio
 import uvicorn
-import websockets
 from aiohttp import web
-from channels.layers import get_channel_layer
 from django.conf import settings
 
 from benchmarks.intake import finished_call
@@ -116,73 +113,129 @@ async def receive_posts(arrived: Arrivals, ready: asyncio.Event, port: int) -> N
 class Way:
     """How a crowd gets to what it hears: where it connects, and what it says first."""
 
-    url: str
+    host: str
     port: int
+    path: str = "/"
     commands: Sequence[dict[str, Any]] = ()
 
 
+class Hearer(asyncio.Protocol):
+    """A WebSocket client that does as little as can be: a library's would take as long for a message as the server."""
+
+    def __init__(self, way: Way, arrived: Arrivals, connected: "asyncio.Future[None]") -> None:
+        self._way = way
+        self._arrived = arrived
+        self._connected = connected
+        self._unsaid = list(way.commands)
+        self._buffer = bytearray()
+        self._is_open = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+        self._transport.write(
+            f"GET {self._way.path} HTTP/1.1\r\nHost: {self._way.host}:{self._way.port}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            .encode()
+        )  # fmt: skip
+
+    def data_received(self, data: bytes) -> None:
+        now = time.time()
+        self._buffer += data
+        if not self._is_open:
+            head, end, rest = bytes(self._buffer).partition(b"\r\n\r\n")
+            if not end:
+                return
+            assert head.startswith(b"HTTP/1.1 101"), head
+            self._is_open, self._buffer = True, bytearray(rest)
+            self._say_next()
+        while frame := self._next_frame():
+            self._hear(*frame, now)
+
+    def _next_frame(self) -> tuple[int, bytes] | None:
+        """Opcode and payload (RFC 6455, section 5.2); a server masks nothing."""
+        buffer = self._buffer
+        if len(buffer) < 2:
+            return None
+        length, start = buffer[1] & 127, 2
+        if length >= 126:
+            start = 4 if length == 126 else 10
+            length = int.from_bytes(buffer[2:start], "big") if len(buffer) >= start else len(buffer)
+        end = start + length
+        if len(buffer) < end:
+            return None
+        frame = buffer[0] & 15, bytes(buffer[start:end])
+        del buffer[:end]
+        return frame
+
+    def _hear(self, opcode: int, payload: bytes, now: float) -> None:
+        if opcode == 9:
+            self._say(10, payload)
+        elif not self._connected.done():
+            assert orjson.loads(payload)["status"] == 0, payload
+            self._say_next()
+        elif opcode == 1:
+            # Reading it as JSON would take longer than sending it took.
+            name = payload[payload.rindex(b'"event_id":"') + 12 : -2].decode()
+            self._arrived.setdefault(name, []).append(now)
+
+    def _say_next(self) -> None:
+        if self._unsaid:
+            self._say(1, orjson.dumps(self._unsaid.pop(0)))
+        else:
+            self._connected.set_result(None)
+
+    def _say(self, opcode: int, payload: bytes) -> None:
+        """A client masks, if only by zeros."""
+        length = len(payload)
+        announced = bytes([128 | length]) if length < 126 else b"\xfe" + length.to_bytes(2, "big")
+        self._transport.write(bytes([128 | opcode]) + announced + bytes(4) + payload)
+
+
 async def hear_sockets(arrived: Arrivals, ready: asyncio.Event, way: Way, count: int) -> None:
-    """`count` connections. The id is cut out of each message: reading it as JSON takes longer than sending it."""
+    loop, gate = asyncio.get_running_loop(), asyncio.Semaphore(20)
 
-    async def one() -> None:
-        async with websockets.connect(
-            way.url, host="127.0.0.1", port=way.port, max_queue=None, compression=None, open_timeout=60
-        ) as socket:
-            for command in way.commands:
-                await socket.send(json.dumps(command))
-                answer = json.loads(await socket.recv())
-                assert answer["status"] == 0, answer
-            connected.append(1)
-            if len(connected) == count:
-                ready.set()
-            async for message in socket:
-                now = time.time()
-                name = str(message).rpartition('"event_id":"')[2].removesuffix('"}')
-                arrived.setdefault(name, []).append(now)
-
-    connected: list[int] = []
-    gate = asyncio.Semaphore(20)
-
-    async def gated() -> None:
+    async def connect() -> None:
         async with gate:
-            task = asyncio.ensure_future(one())
-            before = len(connected)
-            while len(connected) == before and not task.done():
-                await asyncio.sleep(0.01)
-        await task
+            connected: asyncio.Future[None] = loop.create_future()
+            await loop.create_connection(lambda: Hearer(way, arrived, connected), "127.0.0.1", way.port)
+            await connected
 
-    await asyncio.gather(*(gated() for _ in range(count)))
+    await asyncio.gather(*(connect() for _ in range(count)))
+    ready.set()
+    await asyncio.Event().wait()
 
 
-async def serve_bare_group(_arrived: Arrivals, ready: asyncio.Event, port: int, location: str) -> None:
-    """What Channels itself does at its barest: every connection in one group, each message sent to all of them."""
-    _use_channels(location)
+async def serve_bare(_arrived: Arrivals, ready: asyncio.Event, port: int, location: str) -> None:
+    """Channels at its barest: consumers that send in turn what Redis publishes, by no channel layer, log or cursor."""
+    if not settings.configured:
+        settings.configure()
     from channels.generic.websocket import AsyncWebsocketConsumer  # asks for settings when it is imported
+
+    connected: set[AsyncWebsocketConsumer] = set()
 
     class Bare(AsyncWebsocketConsumer):
         async def connect(self) -> None:
-            await self.channel_layer.group_add("bare", self.channel_name)
             await self.accept()
+            connected.add(self)
 
-        async def told(self, message: dict[str, str]) -> None:
-            await self.send(text_data=message["text"])
+        async def disconnect(self, code: int) -> None:
+            connected.discard(self)
 
     config = uvicorn.Config(
-        Bare.as_asgi(), host="127.0.0.1", port=port, lifespan="off", log_level="warning", ws_per_message_deflate=False
+        Bare.as_asgi(), host="127.0.0.1", port=port, lifespan="off", log_level="critical", ws_per_message_deflate=False
     )
     server = uvicorn.Server(config)
     serving = asyncio.ensure_future(server.serve())
+    pubsub = redis.asyncio.Redis.from_url(location).pubsub(ignore_subscribe_messages=True)
+    await pubsub.subscribe("bare")
     while not server.started:
         await asyncio.sleep(0.01)
     ready.set()
+    async for message in pubsub.listen():
+        text = message["data"].decode()
+        for consumer in list(connected):
+            await consumer.send(text_data=text)
     await serving
-
-
-def _use_channels(location: str) -> None:
-    """The same layer that the portal uses."""
-    layer = {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [location]}}
-    if not settings.configured:
-        settings.configure(CHANNEL_LAYERS={"default": layer})
 
 
 async def hear_redis(arrived: Arrivals, ready: asyncio.Event, location: str) -> None:
@@ -247,7 +300,7 @@ class Portal:
             {"command": "auth", "access_token": self.tenant["api_token"]},
             {"command": "subscribe", "topics": ["cdr_events"]},
         )
-        return Way(f"ws://{host}:{self.stack.port}/wsi", self.stack.port, commands)
+        return Way(host, self.stack.port, "/wsi", commands)
 
     def redis_location(self) -> str:
         return f"unix://{next(self.stack.folder.rglob('valkey.sock'))}"
@@ -313,29 +366,17 @@ async def post_bare(receiver: int, rate: int, seconds: float) -> dict[str, float
     return left
 
 
-async def publish_bare(location: str, rate: int, seconds: float) -> dict[str, float]:
+async def publish_bare(location: str, rate: int, seconds: float, text: str = "bare-id") -> dict[str, float]:
+    """`bare-id` in the text becomes the id of each message."""
     left: dict[str, float] = {}
     client = redis.asyncio.Redis.from_url(location)
 
     async def publish(name: str) -> None:
         left[name] = time.time()
-        await client.publish("bare", name)
+        await client.publish("bare", text.replace("bare-id", name))
 
     await _steadily(publish, rate, seconds)
     await client.aclose()
-    return left
-
-
-async def tell_bare_group(location: str, message: str, rate: int, seconds: float) -> dict[str, float]:
-    _use_channels(location)
-    left: dict[str, float] = {}
-    layer: Any = get_channel_layer()
-
-    async def tell(name: str) -> None:
-        left[name] = time.time()
-        await layer.group_send("bare", {"type": "told", "text": message.replace("bare-id", name)})
-
-    await _steadily(tell, rate, seconds)
     return left
 
 
@@ -443,7 +484,7 @@ def measure_flat_out(portal: Portal, posts: Listener, receiver: int) -> str:
 
 
 def measure_crowd(portal: Portal, count: int, seconds: float) -> str:
-    """Many subscribers of one tenant, then the same connections in a bare Channels group; what either costs."""
+    """Many subscribers of one tenant, then the same connections to bare Channels consumers; what either costs."""
     before = portal.memory_mib("manage.py serve")
     with listener(hear_sockets, portal.subscription(), count) as crowd:
         each = (portal.memory_mib("manage.py serve") - before) * 1024 / count
@@ -451,29 +492,31 @@ def measure_crowd(portal: Portal, count: int, seconds: float) -> str:
         arrived = collect(crowd, sent * count, seconds=60)
     memory = portal.memory_mib("manage.py serve")
     ours = latencies_ms(portal.written(), arrived)
-    bare, bare_sent, bare_each = hear_bare_group(portal, count, seconds)
+    bare, bare_sent, bare_each = hear_bare(portal, count, seconds)
     ratio = point(ours, 0.95) / point(bare, 0.95) if ours and bare else float("nan")
     return "\n".join(
         [
             row(f"{count} subscribers, {CROWD_RATE} calls a second", ours, sent * count - len(ours)),
-            row(f"a bare Channels group of {count}, {CROWD_RATE} a second", bare, bare_sent * count - len(bare)),
+            row(
+                f"{count} bare Channels consumers, {CROWD_RATE} messages a second", bare, bare_sent * count - len(bare)
+            ),
             "",
-            f"p95 of the subscribers: {ratio:.2f} times that of the bare group",
-            f"memory per connection: {each:.0f} KiB, in the bare group {bare_each:.0f} KiB;"
+            f"p95 of the subscribers: {ratio:.2f} times that of the bare consumers",
+            f"memory per connection: {each:.0f} KiB, of a bare consumer {bare_each:.0f} KiB;"
             f" the web server takes {memory:.0f} MiB at the end",
         ]
     )
 
 
-def hear_bare_group(portal: Portal, count: int, seconds: float) -> tuple[list[float], int, float]:
+def hear_bare(portal: Portal, count: int, seconds: float) -> tuple[list[float], int, float]:
     """Latencies, how many messages were sent, and KiB per connection."""
     port, location = free_port(), portal.redis_location()
     message = orjson.dumps(finished_call(0, "acme.test") | {"event_id": "bare-id"}).decode()
-    with listener(serve_bare_group, port, location) as server:
+    with listener(serve_bare, port, location) as server:
         before = server.memory_mib()
-        with listener(hear_sockets, Way(f"ws://localhost:{port}/", port), count) as crowd:
+        with listener(hear_sockets, Way("localhost", port), count) as crowd:
             each = (server.memory_mib() - before) * 1024 / count
-            left = asyncio.run(tell_bare_group(location, message, CROWD_RATE, seconds))
+            left = asyncio.run(publish_bare(location, CROWD_RATE, seconds, message))
             arrived = collect(crowd, len(left) * count, seconds=60)
     return latencies_ms(left, arrived), len(left), each
 

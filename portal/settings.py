@@ -369,6 +369,12 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 SWITCH_EVENTS_MAX = 1000
 SWITCH_BODY_MAX = 1024 * 1024
 SWITCH_CDRS_BODY_MAX = 16 * 1024 * 1024
+RECORDING_FILE_MAX = _number("RECORDING_FILE_MAX_MB", 2048, low=1, high=65_536) * 1024 * 1024
+RECORDING_UPLOADS_MAX = _number("RECORDING_UPLOADS_MAX", 32, low=1, high=1000)  # at once, in each web process
+RECORDING_UPLOAD_SECONDS = _number("RECORDING_UPLOAD_SECONDS", 3600, low=10, high=86_400)  # so long one may take
+RECORDING_FILE_MINUTES = _number("RECORDING_FILE_MINUTES", 60, low=1, high=10_080)  # a file has, once its call is over
+# Of files that belong to no segment; beyond it they are refused.
+RECORDING_QUARANTINE_MAX = _number("RECORDING_QUARANTINE_MAX_MB", 10_240, high=10**6) * 1024 * 1024
 
 # --- Calls -------------------------------------------------------------------------------------------------
 HOLD_SECONDS = 60  # an event may wait this long for its call.started

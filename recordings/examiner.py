@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from recordings.peaks import Collector
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import av
     from _typeshed import WriteableBuffer
 
-WAV, MP4 = "audio/wav", "video/mp4"
+WAV: Final = "audio/wav"
+MP4: Final = "video/mp4"
 ASK = struct.Struct(">cBQI")
 LENGTH = struct.Struct(">I")
 HEAD_BYTES = 64  # so much tells what a file is

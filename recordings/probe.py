@@ -156,4 +156,4 @@ class _Talk:
 
 def processors() -> int:
     """How many files may be examined at once: the rest of the machine has calls to look after."""
-    return max(1, (os.cpu_count() or 2) // 2)
+    return max(1, (os.cpu_count() or 2) - 1)

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from cdr import calls
-from recordings import control, retention
+from recordings import completion, control, retention
 from recordings.lookagain import is_announced_no_more
 from tenants import outbox
 from tenants.models import Tenant
@@ -25,6 +25,9 @@ BEAT: dict[str, dict[str, Any]] = {
     },
     "recordings-resume-long-pauses": {
         "task": "recordings.tasks.resume_long_pauses", "schedule": 5.0, "options": {"expires": 5},
+    },
+    "recordings-sweep-files": {
+        "task": "recordings.tasks.sweep_files", "schedule": 20.0, "options": {"expires": 20},
     },
     "recordings-keep-house": {
         "task": "recordings.tasks.keep_house", "schedule": 600.0, "options": {"expires": 600},
@@ -47,6 +50,29 @@ def resume_long_pauses() -> None:
 @tenant_task()
 def resume_long_pauses_of() -> int:
     return control.resume_long_pauses(_tenant(), timezone.now())
+
+
+@tenant_task()
+def probe_file(file_id: int) -> int:
+    return completion.probe_waiting(file_id)
+
+
+@tenant_task()
+def settle_calls(session_ids: list[str]) -> None:
+    completion.settle_calls(session_ids)
+
+
+@shared_task
+def sweep_files() -> None:
+    """Also of suspended tenants: what was recorded of them is theirs."""
+    kept = Tenant.objects.filter(state__in=(Tenant.State.ACTIVE, Tenant.State.SUSPENDED)).exclude(schema_name="public")
+    for schema in kept.values_list("schema_name", flat=True).iterator():
+        sweep_files_of.delay(schema)
+
+
+@tenant_task(expires=20)
+def sweep_files_of() -> int:
+    return completion.sweep(timezone.now())
 
 
 @shared_task

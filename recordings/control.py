@@ -20,7 +20,7 @@ from cdr import calls
 from cdr.callevents import CALLER_LEG, CallEvent, FeatureDialled, Medium, Party, PartyKind
 from cdr.models import LiveSession
 from cdr.session import Session
-from recordings import policy
+from recordings import completion, policy
 from recordings.books import Book, Cause, Reason, Via, books_of, note_decision, tell_all
 from recordings.models import Decision, Gap, Recording
 from recordings.policy import MEDIA, Rule, Settings, Situation, Switches, Verdict
@@ -99,6 +99,8 @@ def react(tenant: Tenant, switch_id: int, sessions: Sequence[Session], told: Seq
         scene = _Scene(tenant, switch_id, session, settings, last, by_session[session.session_id])
         scene.play(said[session.session_id])
         tell_all(tenant, scene.books)
+    if ended := [session.session_id for session in sessions if session.is_ended]:
+        completion.settle_soon(ended)
 
 
 def settings_now(tenant: Tenant, numbers: Iterable[str]) -> Settings:

@@ -6,7 +6,7 @@ class RecordingsConfig(AppConfig):
 
     def ready(self) -> None:
         from cdr import calls, live_api
-        from recordings import checks, control, control_api, lookagain, reports, watching  # noqa: F401 - registers
+        from recordings import checks, control, control_api, files, lookagain, reports, trash, watching  # noqa: F401 - registers
         from tenants import changes, outbox
 
         calls.listeners.append(control.react)
@@ -15,3 +15,4 @@ class RecordingsConfig(AppConfig):
         live_api.call_fields["recording"] = lambda: control_api.RecordingNowSerializer(allow_null=True)
         outbox.listeners.append(reports.on_command)
         changes.listeners.append(lookagain.on_change)
+        trash.cleaners.append(files.clear_of)

@@ -1,9 +1,13 @@
 """What became of a recording, in words for people."""
 
 from collections.abc import Mapping
+from typing import cast
 
-from recordings.books import Via
-from recordings.models import Gap
+from cdr.callevents import Medium
+from recordings.books import Cause, Via
+from recordings.control import Operation
+from recordings.models import Decision, Gap
+from recordings.policy import Rule, told
 
 _HOW: Mapping[str, str] = {
     Via.FEATURE_CODE: "by feature code",
@@ -56,3 +60,59 @@ def _resumed(gap: Gap) -> str:
     if gap.ended_by and (gap.ended_by, gap.ended_via) != (gap.begun_by, gap.begun_via):
         return f", resumed{by(gap.ended_by, gap.ended_via)}"
     return ""
+
+
+_COMMANDED: Mapping[str, str] = {
+    Operation.START: "start",
+    Operation.STOP: "stop",
+    Operation.PAUSE: "pause",
+    Operation.RESUME: "resume",
+}
+_DONE: Mapping[str, str] = {
+    Operation.START: "Started",
+    Operation.STOP: "Stopped",
+    Operation.PAUSE: "Paused",
+    Operation.RESUME: "Resumed",
+}
+
+
+def decision_words(decision: Decision) -> str:
+    """What was decided, and by which rule or by whom."""
+    rule, medium = decision.rule, cast(Medium, decision.medium)
+    if rule in set(Rule):
+        return told(medium, Rule(rule), decision.extension)
+    asked = by(decision.actor, decision.via, str(decision.settings.get("code", "")))
+    of_video = decision.recording is not None and decision.recording.medium != medium
+    what = " the video's sound" if of_video else ""
+    if rule == Operation.RESUME and decision.via == Via.LONGEST_PAUSE:
+        return f"Resumed{what} by itself: the pause had lasted as long as the company allows."
+    if rule in _DONE:
+        return f"{_DONE[rule]}{what}{asked}."
+    causes: Mapping[str, str] = {
+        Cause.PAUSED: f"Paused{what}{asked}: the pause came over from the call that was joined to this one.",
+        Cause.TRANSFER: "Transfer: the recording goes on in a new segment."
+        if decision.record
+        else "Transfer: what was recorded before the calls were joined ends.",
+        Cause.PAUSE_FAILED: "Stopped, because the pause failed and somebody asked not to be recorded.",
+        Cause.RETRY: "Tried again.",
+    }
+    return causes.get(rule, "")
+
+
+def answer_words(decision: Decision) -> str:
+    """What the switch was commanded and what it answered; nothing when nothing was asked of it."""
+    if not decision.command:
+        return ""
+    segment = f" of segment {decision.segment}" if decision.segment > 1 else ""
+    commanded = f"Commanded {_COMMANDED[decision.command.removesuffix('_recording')]}{segment}"
+    reason = decision.outcome_reason.rstrip(".")
+    match decision.outcome:
+        case Decision.Outcome.DONE:
+            took = (decision.answered_at - decision.at).total_seconds() if decision.answered_at else 0
+            return f"{commanded}; the switch confirmed after {max(took, 0):.1f} s."
+        case Decision.Outcome.FAILED:
+            return f"{commanded}; the switch could not{f': {reason}' if reason else ' and did not say why'}."
+        case Decision.Outcome.EXPIRED:
+            return f"{commanded}; the switch did not answer in time."
+        case _:
+            return f"{commanded}; the switch has not answered yet."

@@ -1,3 +1,5 @@
+from functools import partial
+
 from django.apps import AppConfig
 
 
@@ -6,7 +8,20 @@ class RecordingsConfig(AppConfig):
 
     def ready(self) -> None:
         from cdr import api, calls, live_api, views
-        from recordings import checks, control, control_api, files, lookagain, reports, story_views, trash, watching  # noqa: F401 - registers
+        from recordings import api as own_api
+        from recordings import (  # noqa: F401 - registers
+            bulk,
+            checks,
+            control,
+            control_api,
+            files,
+            listening_views,
+            lookagain,
+            reports,
+            story_views,
+            trash,
+            watching,
+        )
         from tenants import changes, outbox
 
         calls.listeners.append(control.react)
@@ -19,3 +34,7 @@ class RecordingsConfig(AppConfig):
         outbox.listeners.append(reports.on_command)
         changes.listeners.append(lookagain.on_change)
         trash.cleaners.append(files.clear_of)
+        trash.cleaners.append(bulk.drop_with)
+        api.detail_parts.append(own_api.of_call)
+        api.detail_fields["recordings"] = partial(own_api.RecordingDetailSerializer, many=True)
+        views.page_parts.append(listening_views.recordings_of_call)

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from cdr import calls
-from recordings import completion, control, retention
+from recordings import bulk, completion, control, retention
 from recordings.lookagain import is_announced_no_more
 from tenants import outbox
 from tenants.models import Tenant
@@ -31,6 +31,9 @@ BEAT: dict[str, dict[str, Any]] = {
     },
     "recordings-keep-house": {
         "task": "recordings.tasks.keep_house", "schedule": 600.0, "options": {"expires": 600},
+    },
+    "recordings-tend-zips": {
+        "task": "recordings.tasks.tend_bulks", "schedule": 300.0, "options": {"expires": 300},
     },
 }  # fmt: skip
 
@@ -92,6 +95,23 @@ def keep_house_of() -> int:
         if not in_this_round:
             break
     return moved
+
+
+@tenant_task()
+def make_bulk(bulk_id: int) -> None:
+    bulk.make(bulk_id)
+
+
+@shared_task
+def tend_bulks() -> None:
+    active = Tenant.objects.filter(state=Tenant.State.ACTIVE).exclude(schema_name="public")
+    for schema in active.values_list("schema_name", flat=True).iterator():
+        tend_bulks_of.delay(schema)
+
+
+@tenant_task()
+def tend_bulks_of() -> None:
+    bulk.tend(timezone.now())
 
 
 @tenant_task()

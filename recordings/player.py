@@ -1,0 +1,134 @@
+"""What the player shows of one recording: its waveform and gaps, who speaks in which lane, where its file is."""
+
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from cdr.models import CDR
+from recordings import drawing, peaks, words
+from recordings.drawing import Drawing
+from recordings.models import Gap, Recording, RecordingFile, Segment
+from recordings.timeline import Missing, Piece, Stretch, stretches_of
+
+SPEEDS = ("0.5", "0.75", "1", "1.25", "1.5", "2", "3", "4")
+
+
+@dataclass(frozen=True)
+class Lane:
+    number: str
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Player:
+    """A recording that can be played, or says why not; `start_s` is the second in the address."""
+
+    recording: Recording
+    drawing: Drawing
+    lanes: tuple[Lane, ...]
+    file: RecordingFile | None  # the first one: all segments of a recording are alike
+    gaps: int
+    missing_s: int
+    start_s: float = 0.0
+    speeds: tuple[str, ...] = SPEEDS
+
+    @property
+    def is_playable(self) -> bool:
+        return self.recording.state == Recording.State.READY
+
+    @property
+    def has_silence(self) -> bool:
+        """Some gap takes time in the recording, so that it can be skipped."""
+        return any(not place.stretch.is_cut for place in self.drawing.places)
+
+    @property
+    def seconds(self) -> int:
+        return round(self.recording.duration_ms / 1000)
+
+    @property
+    def scale(self) -> list[tuple[int, int, float, float]]:
+        return list(self.drawing.scale)
+
+    @property
+    def silences(self) -> list[tuple[int, int]]:
+        silent = [place.stretch for place in self.drawing.places if not place.stretch.is_cut]
+        return [(stretch.begin_ms, stretch.end_ms) for stretch in silent]
+
+
+def player_of(recording: Recording, call: CDR | None, *, start_s: float = 0.0) -> Player:
+    """Reads the recording's segments, files and gaps."""
+    segments = list(recording.segments.select_related("file").order_by("number"))
+    files = [file for segment in segments if (file := _ready_file(segment))]
+    waveform = _peaks(files)
+    stretches = _stretches(recording, segments)
+    is_dual = recording.dual_tracks and len(waveform.channels) == 2
+    drawn = drawing.drawing_of(waveform.duration_ms, stretches, waveform, lanes=2 if is_dual else 1)
+    cut = [place for place in drawn.places if place.seconds]
+    return Player(
+        recording=recording,
+        drawing=drawn,
+        lanes=_lanes(recording, call, is_dual=is_dual),
+        file=files[0] if files else None,
+        gaps=len(cut),
+        missing_s=sum(place.seconds for place in cut),
+        start_s=min(max(start_s, 0.0), recording.duration_ms / 1000),
+    )
+
+
+def peaks_of(recording: Recording) -> peaks.Peaks:
+    segments = recording.segments.select_related("file").order_by("number")
+    return _peaks([file for segment in segments if (file := _ready_file(segment))])
+
+
+def stretches_of_recording(recording: Recording) -> list[Stretch]:
+    return _stretches(recording, list(recording.segments.select_related("file").order_by("number")))
+
+
+def _peaks(files: list[RecordingFile]) -> peaks.Peaks:
+    return peaks.joined([peaks.stored(bytes(file.peaks), file.channels, file.duration_ms) for file in files])
+
+
+def _stretches(recording: Recording, segments: list[Segment]) -> list[Stretch]:
+    now = timezone.now()
+    ran = [segment for segment in segments if segment.started_at]
+    pieces = [
+        Piece(
+            segment.started_at or now,
+            segment.ended_at or recording.ended_at or now,
+            file.duration_ms if (file := _ready_file(segment)) else 0,
+        )
+        for segment in ran
+    ]
+    gaps = [_missing(gap, recording) for gap in recording.gaps.all()]
+    return stretches_of(pieces, gaps, silent_pauses=recording.pause_style == "silence")
+
+
+def _missing(gap: Gap, recording: Recording) -> Missing:
+    gap.recording = recording
+    until = gap.until or recording.ended_at or timezone.now()
+    return Missing(gap.since, until, gap.reason, words.gap_words(gap), only_sound=gap.medium != recording.medium)
+
+
+def _ready_file(segment: Segment) -> RecordingFile | None:
+    file: RecordingFile | None = getattr(segment, "file", None)
+    return file if file and file.state == RecordingFile.State.READY else None
+
+
+def _lanes(recording: Recording, call: CDR | None, *, is_dual: bool) -> tuple[Lane, ...]:
+    """The caller, and the other side: the extensions that were in it, else the number that was called."""
+    if not is_dual:
+        return ()
+    others = [number for number in recording.extensions if number != recording.caller] or [recording.callee]
+    return (
+        Lane(recording.caller, call.caller_display_name if call else ""),
+        Lane(", ".join(others), call.final_display_name if call and len(others) == 1 else ""),
+    )
+
+
+def start_of(text: str) -> float:
+    """The second in an address; nonsense is the beginning."""
+    try:
+        second = float(text)
+    except ValueError:
+        return 0.0
+    return second if 0 <= second < 10**6 else 0.0

@@ -10,6 +10,7 @@ from typing import Literal
 
 import structlog
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from cdr.models import CDR
@@ -84,6 +85,15 @@ def delete_now(actor: Actor, recording: Recording) -> Recording:
         raise RefusedError(error.code, f"{error.message} Nothing was deleted.") from error
     announce(actor, "recording.deleted", subject=subject_of(row), subject_id=row.pk, before={"bytes": row.size})
     return row
+
+
+def in_trash(before: tuple[datetime, int] | None = None) -> "QuerySet[Recording]":
+    """What was put there last comes first; `before` is the time and id of the last one seen."""
+    rows = Recording.objects.filter(state=Recording.State.TRASHED).order_by("-trashed_at", "-pk")
+    if before is None:
+        return rows
+    at, pk = before
+    return rows.filter(trashed_at__lte=at).filter(Q(trashed_at__lt=at) | Q(pk__lt=pk))
 
 
 def put_in_trash(rows: Iterable[Recording], at: datetime, why: str) -> None:

@@ -1,8 +1,6 @@
 """How long recordings are kept, what a full quota does, and what the audit trail says of it."""
 
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -15,11 +13,6 @@ from tenants.models import Tenant
 from tests.recordings.kept import files_in_store, make_recording
 
 DAY = timedelta(days=1)
-
-
-@pytest.fixture(autouse=True)
-def _folder(settings: Any, tmp_path: Path) -> None:
-    settings.MEDIA_ROOT = tmp_path
 
 
 @pytest.fixture

@@ -24,11 +24,6 @@ from tests.recordings.kept import files_in_store, make_cdr, make_recording
 ADMIN = Actor(kind="user", name="admin", id="1", address="10.0.0.1")
 
 
-@pytest.fixture(autouse=True)
-def _folder(settings: Any, tmp_path: Path) -> None:
-    settings.MEDIA_ROOT = tmp_path
-
-
 @pytest.fixture
 def recording(acme: Tenant) -> Recording:
     make_cdr("a-call", recorded=True)

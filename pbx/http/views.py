@@ -1,11 +1,14 @@
 """The Switch API (`docs/switch-api.md`): events and finished calls in, commands out."""
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 
 from accounts.rest import rfc3339
+from cdr.callevent_json import CallEventError, read_time
 from pbx import finished, intake
 from pbx.http import bodies
 from pbx.http.doors import DoorError, answer, body_of, switch_door
@@ -61,12 +64,23 @@ def command(request: HttpRequest, switch: Switch, command_id: str) -> HttpRespon
     if not isinstance(said, str) or said not in _CONFIRMED or not isinstance(reason, str):
         raise DoorError(400, "bad_value", 'The body must be {"status": "done" or "failed", "reason"?: a text}.')
     try:
-        row = outbox.confirm(switch, _number(command_id), _CONFIRMED[said], reason.replace("\x00", ""))
+        row = outbox.confirm(
+            switch, _number(command_id), _CONFIRMED[said], reason.replace("\x00", ""), _done_at(document)
+        )
     except outbox.ContradictionError as error:
         raise DoorError(409, "already_confirmed", "This command was confirmed before, with another status.") from error
     if row is None:
         raise _nothing_here()
     return answer({"id": str(row.pk), "status": row.state, "reason": row.reason})
+
+
+def _done_at(document: dict[str, Any]) -> datetime:
+    """When the switch says that it did it; its clock may be ahead of ours."""
+    now = timezone.now()
+    try:
+        return min(read_time(document["at"]), now) if document.get("at") is not None else now
+    except CallEventError as error:
+        raise DoorError(400, "bad_value", error.message) from error
 
 
 def _json_of(request: HttpRequest, most: int) -> dict[str, Any]:
@@ -105,6 +119,7 @@ def _commands(switch: Switch) -> list[dict[str, Any]]:
             "recording_id": row.recording_id,
             "segment": row.segment,
             "medium": row.medium,
+            "options": row.options,
             "at": rfc3339(row.at),
         }
         for row in outbox.pending_for(switch)

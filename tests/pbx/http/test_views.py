@@ -1,6 +1,7 @@
 """The Switch API: what it refuses, and how."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -210,6 +211,7 @@ def make_command(switch: Switch, **more: Any) -> SwitchCommand:
         "session_id": "s1",
         "recording_id": "77",
         "medium": "audio",
+        "options": {"pause_style": "silence", "dual_tracks": True},
     }
     return outbox.enqueue(switch, **(fields | more))
 
@@ -222,6 +224,7 @@ def shown(row: SwitchCommand) -> dict[str, Any]:
         "recording_id": "77",
         "segment": 1,
         "medium": "audio",
+        "options": {"pause_style": "silence", "dual_tracks": True},
         "at": row.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
 
@@ -248,12 +251,32 @@ def test_commands_come_until_they_are_confirmed(post: Post, system_client: Clien
 
 
 @pytest.mark.parametrize(
-    "body", [b"{}", b'{"status":"maybe"}', b'{"status":["done"]}', b'{"status":"done","reason":1}']
-)
+    "body",
+    [
+        b"{}", b'{"status":"maybe"}', b'{"status":["done"]}', b'{"status":"done","reason":1}',
+        b'{"status":"done","at":"yesterday"}', b'{"status":"done","at":["2026-03-22T09:00:00Z"]}',
+    ],
+)  # fmt: skip
 def test_a_confirmation_that_says_nothing_is_refused(post: Post, http_switch: Switch, body: bytes) -> None:
     row = make_command(http_switch)
     answer = post(f"{COMMANDS}/{row.pk}", body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_value")
+
+
+def test_a_switch_says_when_it_was_done(post: Post, http_switch: Switch) -> None:
+    row = make_command(http_switch)
+    moment = row.at - timedelta(milliseconds=250)
+    body = orjson.dumps({"status": "done", "at": moment.isoformat()})
+    assert post(f"{COMMANDS}/{row.pk}", body).status_code == 200
+    row.refresh_from_db()
+    assert row.confirmed_at == moment
+
+    row = make_command(http_switch)
+    body = orjson.dumps({"status": "done", "at": (row.at + timedelta(hours=1)).isoformat()})
+    assert post(f"{COMMANDS}/{row.pk}", body).status_code == 200
+    row.refresh_from_db()
+    assert row.confirmed_at is not None
+    assert row.confirmed_at < row.at + timedelta(minutes=1)  # its clock is ahead of ours
 
 
 @pytest.mark.parametrize("given", ["0", "x", "-1", "9" * 30, "١"])

@@ -20,10 +20,15 @@ class Choice:
 
 @dataclass(frozen=True)
 class Beginning:
-    """By tenant the place after which its events follow; `gaps` names those whose next events were already pruned."""
+    """By tenant the place that is told; `gaps` holds, for those whose next events were already pruned, the place after
+    which the oldest that is kept follows."""
 
     starts: Mapping[str, int]
-    gaps: tuple[str, ...]
+    gaps: Mapping[str, int]
+
+    def places(self) -> dict[str, int]:
+        """After which the events follow, without a hole."""
+        return {**self.starts, **self.gaps}
 
 
 def choice_of(wanted: Subscribe, there: Collection[str]) -> Choice:
@@ -63,5 +68,7 @@ def beginning_of_one(wanted: Subscribe, tenant_id: str, there: Span) -> Beginnin
     return Beginning({tenant_id: start}, _gaps([(tenant_id, start)], {tenant_id: there}))
 
 
-def _gaps(starts: Iterable[tuple[str, int]], spans: Mapping[str, Span]) -> tuple[str, ...]:
-    return tuple(tenant_id for tenant_id, start in starts if spans[tenant_id].misses_after(start))
+def _gaps(starts: Iterable[tuple[str, int]], spans: Mapping[str, Span]) -> dict[str, int]:
+    return {
+        tenant_id: spans[tenant_id].first - 1 for tenant_id, start in starts if spans[tenant_id].misses_after(start)
+    }

@@ -7,7 +7,7 @@ class CloseCode(IntEnum):
     UNSUPPORTED_DATA = 1003  # a binary message
     TOO_BIG = 1009  # a message above the limit
     SERVER_ERROR = 1011
-    TRY_AGAIN = 1013  # the database is away
+    TRY_AGAIN = 1013  # the database is away, or the log was pruned under the reader
     AUTH_TIMEOUT = 4001
     AUTH_FAILED = 4002  # too many wrong attempts on this connection
     REVOKED = 4003  # the token, the password or the permission is no longer good

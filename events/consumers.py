@@ -277,7 +277,7 @@ class Socket:
         self, wanted: Subscribe, beginning: Beginning, active: Mapping[str, Tenant], told: Mapping[str, Any]
     ) -> None:
         await self._unfollow()
-        self.subscription = subscription = Subscription(wanted, dict(beginning.starts))
+        self.subscription = subscription = Subscription(wanted, beginning.places())
         await self._put(self._replies.done("subscribe", **told))
         for tenant in active.values():
             await self._follow(subscription, tenant)
@@ -319,6 +319,8 @@ class Socket:
             except DatabaseError:
                 await asyncio.sleep(_DATABASE_PAUSE_SECONDS)  # it reads on from the same cursor
                 continue
+            if lines[0].id != cursor + 1:
+                raise Closed(CloseCode.TRY_AGAIN, "events were pruned before they were read, subscribe again")
             for line in lines:
                 if line.type in types:
                     await self._put(line.payload(wanted.profile), following, line.id)

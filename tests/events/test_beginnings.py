@@ -45,10 +45,10 @@ def test_no_such_tenants(wanted: Subscribe, error: str) -> None:
 @pytest.mark.parametrize(
     ("since", "beginning"),
     [
-        (None, Beginning({"1": 10, "2": 10, "3": 10}, ())),
-        ({}, Beginning({"1": 0, "2": 0, "3": 0}, ("2", "3"))),
-        ({"1": 3, "2": 4, "3": 10}, Beginning({"1": 3, "2": 4, "3": 10}, ())),
-        ({"2": 3, "3": 9}, Beginning({"1": 0, "2": 3, "3": 9}, ("2", "3"))),
+        (None, Beginning({"1": 10, "2": 10, "3": 10}, {})),
+        ({}, Beginning({"1": 0, "2": 0, "3": 0}, {"2": 4, "3": 10})),
+        ({"1": 3, "2": 4, "3": 10}, Beginning({"1": 3, "2": 4, "3": 10}, {})),
+        ({"2": 3, "3": 9}, Beginning({"1": 0, "2": 3, "3": 9}, {"2": 4, "3": 10})),
     ],
 )
 def test_where_all_begin(since: dict[str, int] | None, beginning: Beginning) -> None:
@@ -63,10 +63,10 @@ def test_no_tenant_begins_beyond_its_log() -> None:
 @pytest.mark.parametrize(
     ("since", "beginning"),
     [
-        (None, Beginning({"2": 10}, ())),
-        (10, Beginning({"2": 10}, ())),
-        (4, Beginning({"2": 4}, ())),
-        (3, Beginning({"2": 3}, ("2",))),
+        (None, Beginning({"2": 10}, {})),
+        (10, Beginning({"2": 10}, {})),
+        (4, Beginning({"2": 4}, {})),
+        (3, Beginning({"2": 3}, {"2": 4})),
     ],
 )
 def test_where_one_begins(since: int | None, beginning: Beginning) -> None:
@@ -76,3 +76,7 @@ def test_where_one_begins(since: int | None, beginning: Beginning) -> None:
 def test_one_begins_not_beyond_its_log() -> None:
     with pytest.raises(ProtocolError, match="since is beyond the last event, 10"):
         beginning_of_one(Subscribe(("cdr_events",), since=11), "2", SPANS["2"])
+
+
+def test_events_follow_the_gap() -> None:
+    assert beginning_of(all_of(since={"1": 3, "2": 3}), SPANS).places() == {"1": 3, "2": 4, "3": 10}

@@ -677,6 +677,34 @@ async def test_slow_reader_of_all_tenants_gets_every_cursor_before_the_close(
     ]
 
 
+async def test_events_pruned_under_a_reader_are_not_passed_by_in_silence(
+    admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "QUEUE_LENGTH", 4)
+    monkeypatch.setattr(feed, "READ_AT_ONCE", 5)
+    await write_later(*(f"s{n}" for n in range(40)))
+    stuck = Stuck(ADMIN, SUBSCRIBE.replace("}", ',"since":"0"}'), reads=6)
+    running = asyncio.create_task(stuck.run("acme"))
+    await stuck.has_said(6)
+    await asyncio.sleep(0.2)
+    await in_thread("acme", lambda: Event.objects.filter(id__lte=20).delete())
+    stuck.reads_on.set()
+    await asyncio.wait_for(running, 3)
+    *_, last, close = stuck.said
+    assert close == {
+        "type": "websocket.close", "code": 1013, "reason": "events were pruned before they were read, subscribe again",
+    }  # fmt: skip
+    cursor = orjson.loads(last["text"])["event_id"]
+    assert [orjson.loads(said["text"])["event_id"] for said in stuck.said[3:-1]] == [
+        str(n) for n in range(1, int(cursor) + 1)
+    ]
+    async with peer() as client:
+        await client.ask(ADMIN)
+        reply = orjson.loads(await client.ask(SUBSCRIBE.replace("}", f',"since":"{cursor}"}}')))
+        assert (reply["cursor"], reply["gap"]) == (cursor, True)
+        assert orjson.loads(await client.hear())["event_id"] == "21"
+
+
 async def test_who_never_reads_again_is_dropped(admin: User, impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumers, "LINGER_SECONDS", 0.2)
     stuck = Stuck(ADMIN, SUBSCRIBE, reads=6)

@@ -199,6 +199,12 @@ def test_every_type_that_is_sent_has_a_contract() -> None:
     assert set(EVENT_TYPES) - same == RECORD_TYPES
 
 
+def test_every_event_says_whose_it_is_and_which() -> None:
+    """A subscriber to all tenants keeps his cursors by these two."""
+    schemas = contracts.contracts()
+    assert not [each for each in schemas if not {"tenant_id", "event_id"} <= set(schemas[each]["required"])]
+
+
 def _content(event_type: str, profile: str) -> dict[str, Any]:
     return contracts.payload_schema(event_type, profile)
 

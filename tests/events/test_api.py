@@ -1,20 +1,23 @@
 """The REST doors of this room: endpoints, deliveries, events by pull, and their refusals."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import orjson
 import pytest
 from django.test import Client
+from django.utils import timezone
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from accounts.models import User
+from accounts.models import AuditEntry, User
 from accounts.roles import Role
-from events import samples
+from events import deliveries, samples, tasks
 from events.deliveries import lease_due, settle
 from events.models import Attempt, Delivery, Endpoint, Event
 from tenants.models import Tenant
 from tenants.schemas import in_schema
-from tests.events.conftest import write
+from tests.events.conftest import AT, write
 from tests.events.receiver import receiver
 from tests.events.test_deliveries import NOW, answered
 
@@ -303,3 +306,177 @@ def test_wrong_method_and_missing_row(api: Client, make_user: Callable[..., User
 
 def test_system_host_has_no_such_doors(system_client: Client) -> None:
     assert system_client.get("/api/v1/endpoints").status_code == 404
+
+
+def patch(client: Client, path: str, body: Any) -> Any:
+    return client.patch(path, orjson.dumps(body), content_type="application/json")
+
+
+def test_test_that_breaks_off_is_stopped_and_says_so(api: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = post(api, "/api/v1/endpoints", NEW).json()
+
+    def broken(*_: object) -> None:
+        raise KeyError("secret")
+
+    monkeypatch.setattr(deliveries.endpoints, "signing_keys", broken)
+    outcome = post(api, f"/api/v1/endpoints/{endpoint['id']}/test").json()
+    assert (outcome["state"], outcome["attempts_made"]) == ("stopped", 1)
+    assert [(one["status"], one["reason"]) for one in outcome["attempts"]] == [
+        (None, "Not sent: a mistake of the portal (KeyError)"),
+    ]  # fmt: skip
+    assert api.get(f"/api/v1/deliveries/{outcome['id']}").json() == outcome
+
+
+def test_test_whose_process_dies_is_ended_by_the_sweep(api: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = post(api, "/api/v1/endpoints", NEW).json()
+
+    async def dies(*_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(deliveries, "_post_once", dies)
+    with pytest.raises(SystemExit):
+        post(api, f"/api/v1/endpoints/{endpoint['id']}/test")
+    tasks.end_tests()
+    (waiting,) = api.get("/api/v1/deliveries").json()["items"]
+    assert waiting["state"] == "pending"  # somebody may still wait for the answer
+    Delivery.objects.update(leased_until=timezone.now())
+    tasks.end_tests()
+    ended = api.get(f"/api/v1/deliveries/{waiting['id']}").json()
+    assert (ended["state"], ended["finished_at"] is not None) == ("stopped", True)
+    assert [(one["status"], one["latency_ms"], one["reason"]) for one in ended["attempts"]] == [
+        (None, None, "Interrupted: the portal stopped before an answer came"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("auth", "field", "code"),
+    [
+        ({"auth": "basic", "username": "anna", "password": "secret1"}, "password", "password_for_new_host"),
+        ({"auth": "digest", "username": "anna", "password": "secret1"}, "password", "password_for_new_host"),
+        ({"auth": "bearer", "token": "tok"}, "token", "token_for_new_host"),
+    ],
+)
+def test_credentials_do_not_follow_to_another_host(api: Client, auth: dict[str, str], field: str, code: str) -> None:
+    made = post(api, "/api/v1/endpoints", NEW | auth).json()
+    path = f"/api/v1/endpoints/{made['id']}"
+    for url in ("http://127.0.0.2:9/hook", "http://127.0.0.1:10/hook", "https://127.0.0.1:9/hook"):
+        refused = patch(api, path, {"url": url})
+        assert (error_of(refused), refused.json()["error"]["details"]) == ((400, code), {"field": field})
+    assert api.get(path).json()["url"] == NEW["url"]
+    same_host = patch(api, path, {"url": "http://127.0.0.1:9/other?x=1"}).json()
+    assert (same_host["has_password"], same_host["has_token"]) == (field == "password", field == "token")
+    moved = patch(api, path, {"url": "http://127.0.0.2:9/hook", field: "given-anew"})
+    assert (moved.status_code, moved.json()["url"]) == (200, "http://127.0.0.2:9/hook")
+
+
+def test_what_a_method_does_not_use_is_dropped(api: Client) -> None:
+    made = post(api, "/api/v1/endpoints", NEW | {"auth": "basic", "username": "anna", "password": "secret1"}).json()
+    path = f"/api/v1/endpoints/{made['id']}"
+    off = patch(api, path, {"auth": "disable"}).json()
+    assert (off["auth"], off["username"], off["has_password"], off["has_token"]) == ("disable", "", False, False)
+    assert error_of(patch(api, path, {"auth": "basic", "username": "anna"})) == (400, "password_missing")
+    patch(api, path, {"auth": "basic", "username": "anna", "password": "secret1"})
+    bearer = patch(api, path, {"auth": "bearer", "token": "tok"}).json()
+    assert (bearer["username"], bearer["has_password"], bearer["has_token"]) == ("", False, True)
+    changes = AuditEntry.objects.filter(action="endpoint.changed").order_by("id")
+    assert list(changes.values_list("after", flat=True)) == [
+        {"auth": "disable", "username": "", "credentials": "removed"},
+        {"auth": "basic", "username": "anna", "credentials": "replaced"},
+        {"auth": "bearer", "username": "", "credentials": "replaced"},
+    ]  # fmt: skip
+
+
+def test_each_former_secret_signs_for_its_own_day(api: Client) -> None:
+    with receiver() as there:
+        made = post(api, "/api/v1/endpoints", {"url": there.url}).json()
+        path = f"/api/v1/endpoints/{made['id']}"
+        secrets = [made["secret"], *(post(api, f"{path}/rotate").json()["secret"] for _ in range(4))]
+        refused = post(api, f"{path}/rotate")
+        post(api, f"{path}/test")
+        assert len(api.get(path).json()["former_secrets_until"]) == 4
+        row = Endpoint.objects.get()
+        ends = [*row.former_secrets[:3], row.former_secrets[3] | {"until": timezone.now().isoformat()}]
+        Endpoint.objects.update(former_secrets=ends)
+        post(api, f"{path}/test")
+        assert post(api, f"{path}/rotate").status_code == 200
+    assert error_of(refused) == (409, "rotated_too_often")
+    assert refused.json()["error"]["message"] == (
+        "4 former secrets still sign for the 24 hours they were promised. Rotate again in 24 hours."
+    )
+    first, second = there.got
+    for secret in secrets:
+        Webhook(secret).verify(first.body, first.headers)
+    for secret in secrets[1:]:
+        Webhook(secret).verify(second.body, second.headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(secrets[0]).verify(second.body, second.headers)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_sent_again_during_an_attempt_waits_for_its_end(api: Client, make_endpoint: Make, status: int) -> None:
+    endpoint = make_endpoint()
+    write("a")
+    (leased,) = lease_due(endpoint, most=1, now=timezone.now())
+    path = f"/api/v1/deliveries/{Delivery.objects.get().pk}"
+    again = post(api, f"{path}/redeliver")
+    assert (again.status_code, again.json()["state"]) == (202, "pending")
+    settle(endpoint.pk, [answered(leased, status)], now=timezone.now())
+    waiting = api.get(path).json()
+    assert (waiting["state"], waiting["attempts_made"], waiting["replay"], len(waiting["attempts"])) == (
+        "pending", 1, True, 1,
+    )  # fmt: skip
+    (second,) = lease_due(endpoint, most=1, now=timezone.now())
+    assert (second.event_id, second.step, second.replay, second.body) == (1, 0, True, leased.body)
+    settle(endpoint.pk, [answered(second, 200)], now=timezone.now())
+    assert (api.get(path).json()["state"], lease_due(endpoint, most=1, now=NOW)) == ("delivered", [])
+
+
+def test_sent_again_while_a_worker_had_it_that_died(api: Client, make_endpoint: Make) -> None:
+    endpoint = make_endpoint()
+    write("a")
+    (lost,) = lease_due(endpoint, most=1, now=timezone.now())
+    path = f"/api/v1/deliveries/{Delivery.objects.get().pk}"
+    post(api, f"{path}/redeliver")
+    (second,) = lease_due(endpoint, most=1, now=NOW)
+    assert (second.replay, second.step) == (True, 0)
+    settle(endpoint.pk, [answered(lost, 200)], now=NOW)  # of the round before: no answer to what was asked for
+    assert api.get(path).json()["state"] == "pending"
+    settle(endpoint.pk, [answered(second, 200)], now=NOW)
+    assert api.get(path).json()["state"] == "delivered"
+
+
+def test_deliveries_by_type_time_and_failure(api: Client, make_endpoint: Make) -> None:
+    endpoint = make_endpoint(event_types=("call_cdr", "cdr_updated"))
+    write("a", "b")
+    write("a", type="cdr_updated")
+    settle(endpoint.pk, [answered(lease_due(endpoint, most=1, now=NOW)[0], 500)], now=NOW)
+    Delivery.objects.filter(event=1).update(created_at=AT)
+    Delivery.objects.filter(event=2).update(created_at=AT + timedelta(hours=1))
+
+    def ids(query: str) -> list[str]:
+        return [item["event_id"] for item in api.get(f"/api/v1/deliveries?{query}").json()["items"]]
+
+    assert ids("event_type=cdr_updated") == ["3"]
+    assert ids("failing=true") == ["1"]
+    assert ids("failing=false") == ["3", "2", "1"]
+    assert ids("to=2026-03-01T12:30:00Z") == ["1"]
+    assert ids("from=2026-03-01T12:30:00Z&to=2026-03-01T13:00:00Z") == ["2"]
+    assert ids(f"from={int((AT + timedelta(minutes=1)).timestamp())}") == ["3", "2"]
+    assert ids(f"endpoint={endpoint.pk}&event_type=call_cdr&session_id=a&state=pending") == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "message"),
+    [
+        ("stat=pending", "unknown_filter",
+         "There is no filter stat. There are: endpoint, state, failing, event, event_type, session_id, from, to."),
+        ("state=lost", "bad_filter", "state is one of pending, delivered, exhausted, stopped."),
+        ("failing=yes", "bad_filter", "failing is one of true, false."),
+        ("endpoint=x", "bad_filter", "endpoint must be an id."),
+        ("session_id=a%00b", "bad_filter", "A session_id has at most 128 characters."),
+        ("from=yesterday", "bad_time", "from must be RFC 3339 or Unix seconds."),
+    ],
+)  # fmt: skip
+def test_deliveries_asked_wrongly(api: Client, query: str, code: str, message: str) -> None:
+    response = api.get(f"/api/v1/deliveries?{query}")
+    assert (error_of(response), response.json()["error"]["message"]) == ((400, code), message)

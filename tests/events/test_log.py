@@ -11,8 +11,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from events import log
+from events.endpoints import Settings, change_endpoint, missed
 from events.log import Draft, Span, append, events_after, prune, span
 from events.models import Delivery, Endpoint, Event
+from tenants.changes import SYSTEM
 from tenants.models import Tenant
 from tenants.schemas import in_schema
 from tests.events.conftest import AT, write
@@ -109,6 +111,32 @@ def test_pruning_takes_a_prefix_with_its_deliveries_in_batches(make_endpoint: Ca
     assert sorted(Delivery.objects.values_list("event_id", flat=True)) == [4, 5]
 
 
+def test_pruning_waits_for_what_is_on_its_way_and_for_what_just_ended_in_vain(
+    make_endpoint: Callable[..., Endpoint],
+) -> None:
+    make_endpoint()
+    write(*"abcd")
+    Event.objects.update(written_at=timezone.now() - timedelta(days=31))
+    before = timezone.now() - log.kept_for()
+    ended = timezone.now() - timedelta(days=1, minutes=1)
+    Delivery.objects.filter(event=1).update(state="delivered", finished_at=timezone.now())
+    Delivery.objects.filter(event__gte=2).update(state="exhausted", finished_at=ended)
+    Delivery.objects.filter(event=3).update(state="pending", finished_at=None)
+    assert [prune(before=before) for _ in range(2)] == [2, 0]
+    Delivery.objects.filter(event=3).update(state="exhausted", finished_at=timezone.now())
+    assert (prune(before=before), Event.objects.count()) == (0, 2)
+    Delivery.objects.filter(event=3).update(finished_at=ended)
+    assert (prune(before=before), Event.objects.count()) == (2, 0)
+
+
+def test_pruning_does_not_wait_for_an_endpoint_that_was_removed(make_endpoint: Callable[..., Endpoint]) -> None:
+    endpoint = make_endpoint()
+    write("a")
+    Event.objects.update(written_at=timezone.now() - timedelta(days=31))
+    Endpoint.objects.filter(pk=endpoint.pk).update(deleted_at=timezone.now())
+    assert prune(before=timezone.now() - log.kept_for()) == 1
+
+
 @pytest.fixture
 def transactional_acme(transactional_db: None, acme: Tenant) -> Tenant:
     return acme
@@ -142,3 +170,40 @@ def test_reader_who_saw_n_has_seen_all_below(acme: Tenant) -> None:
         thread.join()
     assert failures == []
     assert seen == list(range(1, writers * sum(1 + n % 3 for n in range(each)) + 1))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("switched_on", [True, False])
+def test_no_event_falls_between_on_and_off(
+    transactional_acme: Tenant, make_endpoint: Callable[..., Endpoint], switched_on: bool
+) -> None:
+    """An endpoint is switched while an event is being written: the event has a delivery, or is among what it missed."""
+    endpoint = make_endpoint(enabled=not switched_on)
+    written, switched = threading.Event(), threading.Event()
+
+    def write_slowly() -> None:
+        with in_schema("acme"), transaction.atomic():
+            append([Draft("call_cdr", "late", AT, {})])
+            written.set()
+            time.sleep(0.3)  # the commit comes late, and whoever switches has to wait for it
+        connection.close()
+
+    def switch() -> None:
+        with in_schema("acme"):
+            change_endpoint(endpoint, Settings(url=endpoint.url, enabled=switched_on), actor=SYSTEM)
+            switched.set()
+        connection.close()
+
+    threads = [threading.Thread(target=write_slowly), threading.Thread(target=switch)]
+    threads[0].start()
+    assert written.wait(5)
+    threads[1].start()
+    assert not switched.wait(0.1)
+    for thread in threads:
+        thread.join()
+    write("next")
+    found = Endpoint.objects.get()
+    with_delivery = list(Delivery.objects.order_by("event_id").values_list("event_id", flat=True))
+    assert found.missed_after is not None
+    left = list(missed(found, after=found.missed_after).values_list("id", flat=True))
+    assert (with_delivery, left) == (([2], [1]) if switched_on else ([1], [2]))

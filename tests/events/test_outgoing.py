@@ -93,6 +93,53 @@ def test_inner_destination_is_refused_before_and_at_the_attempt(url: str) -> Non
     assert "inner address" in answer.reason or "Not sent" in answer.reason or "name has no address" in answer.reason
 
 
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("http://[fe80::1%25eth0]/", "url_inner_address"),
+        ("http://[fe80::1%eth0]/", "url_inner_address"),
+        ("http://[fe80::1]/", "url_inner_address"),
+        ("http://[2606:2800::1%25eth0]/", "url_inner_address"),
+        ("http://[::ffff:7f00:1]/", "url_inner_address"),
+        ("http://[::ffff:0:7f00:1]/", "url_inner_address"),
+        ("http://[::127.0.0.1]/", "url_inner_address"),
+        ("http://[64:ff9b::10.0.0.1]/", "url_inner_address"),
+        ("http://[64:ff9b:1::1]/", "url_inner_address"),
+        ("http://[2002:7f00:1::]/", "url_inner_address"),
+        ("http://[2001:0:7f00:1::]/", "url_inner_address"),
+        ("http://[fd00::1]/", "url_inner_address"),
+        ("http://[::]/", "url_inner_address"),
+        ("http://0177.0.0.1/", "url_inner_address"),
+        ("http://0300.0250.0.1/", "url_inner_address"),
+        ("http://0x7f000001/", "url_inner_address"),
+        ("http://0xA9.0xFE.0xA9.0xFE/", "url_inner_address"),
+        ("http://100.64.0.1/", "url_inner_address"),
+        ("http://\uff11\uff12\uff17.0.0.1/", "url_inner_address"),
+        ("http://127\u30020\u30020\u30021/", "url_inner_address"),
+        ("http://\u24db\u24de\u24d2\u24d0\u24db\u24d7\u24de\u24e2\u24e3/", "url_inner_address"),
+        ("http://localhost./", "url_inner_address"),
+        ("http://127.0.0.1./", "url_malformed"),
+        ("http://2130706433./", "url_malformed"),
+        ("http://4294967296/", "url_malformed"),
+        ("http://256.256.256.256/", "url_malformed"),
+        ("http://1.2.3.4.5/", "url_malformed"),
+        ("http://%31%32%37.0.0.1/", "url_malformed"),
+        ("http://127.0.0.1%00.example.com/", "url_malformed"),
+        ("http://example..com/", "url_malformed"),
+        ("http://[v1.fe80::a]/", "url_malformed"),
+        ("http:127.0.0.1/", "url_malformed"),
+        ("http://@127.0.0.1/", "url_userinfo"),
+        ("http://example.com@127.0.0.1/", "url_userinfo"),
+        ("http://127.0.0.1#@example.com/", "url_inner_address"),
+    ],
+)
+def test_literal_address_is_judged_by_itself(url: str, code: str) -> None:
+    with pytest.raises(RefusedUrlError) as refused:
+        check_destination(url)
+    assert refused.value.code == code
+    assert post(url).status is None
+
+
 def test_name_is_refused_when_one_of_its_addresses_is_inner(monkeypatch: pytest.MonkeyPatch) -> None:
     def two_faced(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
         return [

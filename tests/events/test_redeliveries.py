@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry, User
 from accounts.roles import Role
-from events import tasks
+from events import redeliveries, tasks
 from events.deliveries import lease_due, settle
 from events.endpoints import Settings, change_endpoint
 from events.models import Delivery, Endpoint, Event, Redelivery
@@ -203,6 +203,64 @@ def test_disabled_by_the_portal_remembers_since_when(make_endpoint: Make) -> Non
     assert list(Delivery.objects.order_by("id").values_list("event_id", "state", "attempts_made", "replay")) == [
         (1, "pending", 1, True), (2, "pending", 0, True),
     ]  # fmt: skip
+
+
+def test_what_a_dead_receiver_gave_up_on_is_part_of_what_it_missed(make_endpoint: Make) -> None:
+    """Five days of failures: what was exhausted on the way and what passed by, without what still waits."""
+    endpoint = make_endpoint()
+    write("early", "a", "b", "c")
+    for one, status in zip(lease_due(endpoint, most=9, now=NOW), (200, 500, 500, 500), strict=True):
+        settle(endpoint.pk, [answered(one, status)], now=NOW)
+    later = NOW + timedelta(days=5, minutes=1)
+    Delivery.objects.filter(event__in=(2, 3)).update(step=9)
+    first, second, third = lease_due(endpoint, most=9, now=later)
+    settle(endpoint.pk, [answered(first, 500)], now=later)  # gives up, and the endpoint is switched off
+    settle(endpoint.pk, [answered(second, 500), answered(third, 500)], now=later)  # it was in flight meanwhile
+    write("d")
+    assert not Endpoint.objects.get().enabled
+    assert chosen(switch(Endpoint.objects.get(), on=True), what="missed") == [2, 3, 5]
+    assert list(Delivery.objects.order_by("event_id").values_list("event_id", "state", "replay")) == [
+        (1, "delivered", False), (2, "pending", True), (3, "pending", True), (4, "pending", False),
+        (5, "pending", True),
+    ]  # fmt: skip
+    assert (Endpoint.objects.get().missed_since, Endpoint.objects.get().missed_after) == (None, None)
+
+
+def test_several_answer_410_at_once(make_endpoint: Make) -> None:
+    endpoint = make_endpoint()
+    write("a", "b", "c")
+    one, two, three = lease_due(endpoint, most=9, now=NOW)
+    for each in (two, three, one):
+        settle(endpoint.pk, [answered(each, 410)], now=NOW)
+    assert chosen(switch(endpoint, on=True), what="missed") == [1, 2, 3]
+
+
+def test_what_is_being_tried_is_queued_and_counted(tried: Endpoint) -> None:
+    now = NOW + timedelta(hours=10)
+    in_flight = next(one for one in lease_due(tried, most=9, now=now) if one.event_id == 3)
+    begun = start_redelivery(tried, Selection(), rate=100, actor=SYSTEM)
+    assert (begun.total, release(begun.pk, now)) == (2, 2)
+    settle(tried.pk, [answered(in_flight, 500)], now=now)
+    delivery = Delivery.objects.get(event=3)
+    assert (delivery.state, delivery.step, delivery.replay) == ("pending", 0, True)
+    assert delivery.next_attempt_at == now + timedelta(milliseconds=10)
+
+
+def test_what_was_acknowledged_meanwhile_is_neither_sent_nor_counted(
+    tried: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = start_redelivery(tried, Selection(), rate=100, actor=SYSTEM)
+    whole = redeliveries.send_again
+
+    def acknowledged_first(due: dict[int, Any], now: Any, **more: Any) -> int:
+        Delivery.objects.filter(event=2).update(state="delivered", finished_at=NOW)
+        return whole(due, now, **more)
+
+    monkeypatch.setattr(redeliveries, "send_again", acknowledged_first)
+    assert release(begun.pk, NOW) == 1
+    begun.refresh_from_db()
+    assert (begun.total, begun.done, begun.state) == (2, 1, "done")
+    assert list(Delivery.objects.filter(replay=True).values_list("event_id", flat=True)) == [3]
 
 
 def test_the_task_releases_where_something_runs(

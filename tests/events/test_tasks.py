@@ -7,8 +7,9 @@ import pytest
 from django.utils import timezone
 
 from events import tasks
+from events.deliveries import send_test
 from events.endpoints import delete_endpoint
-from events.models import Delivery, Endpoint, Event
+from events.models import Attempt, Delivery, Endpoint, Event
 from portal.celery import app
 from tenants.changes import SYSTEM
 from tenants.company import change_company
@@ -44,3 +45,35 @@ def test_pruning_goes_tenant_by_tenant(acme: Tenant, globex: Tenant, monkeypatch
     monkeypatch.setattr(tasks.prune_tenant, "delay", asked.append)
     tasks.prune()
     assert sorted(asked) == ["acme", "globex"]
+
+
+def test_what_waits_for_an_endpoint_that_is_off_is_stopped_with_a_word(
+    acme: Tenant, make_endpoint: Callable[..., Endpoint]
+) -> None:
+    endpoint = make_endpoint()
+    write("old", "young")
+    Endpoint.objects.update(enabled=False, missed_after=2)
+    aged = timezone.now() - timedelta(days=31)
+    Event.objects.filter(id=1).update(written_at=aged)
+    tasks.prune_tenant("acme")  # sent again lately, for instance: its schedule is not over
+    assert list(Delivery.objects.order_by("id").values_list("event_id", "state")) == [(1, "pending"), (2, "pending")]
+    Delivery.objects.update(started_at=aged)
+    tasks.prune_tenant("acme")
+    stopped = Delivery.objects.get(event=1)
+    assert (stopped.state, stopped.next_attempt_at) == ("stopped", None)
+    assert list(Attempt.objects.values_list("delivery__event_id", "reason")) == [
+        (1, "Not sent any more: the event is older than events are kept"),
+    ]  # fmt: skip
+    assert Endpoint.objects.get(pk=endpoint.pk).missed_after == 0
+    Delivery.objects.filter(event=1).update(finished_at=timezone.now() - timedelta(days=1, minutes=1))
+    tasks.prune_tenant("acme")
+    assert list(Delivery.objects.values_list("event_id", "state")) == [(2, "pending")]
+
+
+def test_old_tests_are_pruned(acme: Tenant, make_endpoint: Callable[..., Endpoint]) -> None:
+    endpoint = make_endpoint()
+    old, young = (send_test(endpoint, acme, actor=SYSTEM) for _ in range(2))
+    Delivery.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=31))
+    tasks.prune_tenant("acme")
+    assert list(Delivery.objects.all()) == [young]
+    assert list(Attempt.objects.values_list("delivery", flat=True)) == [young.pk]

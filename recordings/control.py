@@ -305,7 +305,7 @@ class _Scene:
         if operation is None or party is None or party.kind is not PartyKind.EXTENSION:
             return
         why = Reason(
-            event.at, operation, record=operation != Operation.STOP,
+            event.at, operation, record=operation not in (Operation.STOP, Operation.PAUSE),
             actor=Actor(kind="phone", name=party.number), via=Via.FEATURE_CODE, settings={"code": event.code},
         )  # fmt: skip
         try:

@@ -9,27 +9,17 @@ import pytest
 from django.db import connection, transaction
 from django.test import Client
 
-from accounts.models import ApiToken, Extension, User
 from accounts.roles import Role
 from recordings import ordered
 from recordings.models import Decision, Recording
 from tenants import outbox
-from tenants.crypto import token_hash
 from tenants.models import Switch, SwitchCommand, Tenant
 from tests.cdr.tables import SESSION, outside
+from tests.recordings.people import program
 from tests.recordings.stage import Stage, inbound, joined, left, over
 
 ADDRESS = f"/api/v1/calls/{SESSION}/recording"
 Answers = Callable[..., Any]
-
-
-def program(role: Role = Role.ADMIN, number: str = "", scopes: list[str] | None = None) -> Client:
-    user = User.objects.create_user(f"u-{role}{number}{len(scopes or [])}", "a password", role=role)
-    if number:
-        Extension.objects.update_or_create(number=number, defaults={"user": user})
-    secret = f"token-{user.username}"
-    ApiToken.objects.create(user=user, name="t", token_hash=token_hash(secret), hint="t", scopes=scopes or [])
-    return Client(headers={"host": "acme.portal.test", "authorization": f"Bearer {secret}"})
 
 
 def post(client: Client, operation: object, address: str = ADDRESS, **more: object) -> tuple[int, dict[str, Any]]:
@@ -146,10 +136,7 @@ def test_call_that_is_not_there_is_not_found(stage: Stage, globex: Tenant) -> No
 def test_other_tenants_call_does_not_exist(stage: Stage, globex: Tenant) -> None:
     stage.play(*inbound())
     connection.set_tenant(globex)  # type: ignore[attr-defined]
-    user = User.objects.create_user("admin", "a password", role=Role.ADMIN)
-    ApiToken.objects.create(user=user, name="t", token_hash=token_hash("globex"), hint="t")
-    stranger = Client(headers={"host": "globex.portal.test", "authorization": "Bearer globex"})
-    assert code(post(stranger, "stop-recording")) == (404, "call_not_found")
+    assert code(post(program(host="globex"), "stop-recording")) == (404, "call_not_found")
     assert SwitchCommand.objects.filter(command="stop_recording").count() == 0
 
 

@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from pbx import api, views
+from pbx.http import files as switch_files
 from pbx.http import views as switch_api
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -10,6 +11,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/switch/v1/cdrs", switch_api.cdrs, name="switch-cdrs"),
     path("api/switch/v1/commands", switch_api.commands, name="switch-commands"),
     path("api/switch/v1/commands/<str:command_id>", switch_api.command, name="switch-command"),
+    path(
+        "api/switch/v1/recordings/<str:recording_id>/segments/<str:number>/file", switch_files.file, name="switch-file"
+    ),
+    path("api/switch/v1/recordings/<str:recording_id>/file", switch_files.file, name="switch-file-one"),
     path("api/v1/quarantine", api.Quarantine.as_view(), name="api-quarantine"),
     path("api/v1/quarantine/rerun", api.QuarantineRerun.as_view(), name="api-quarantine-rerun"),
     path(

@@ -16,13 +16,14 @@ refuse_if_unsafe()
 from channels.routing import ProtocolTypeRouter, URLRouter
 
 from events.routing import websocket_urlpatterns
+from pbx.http.uploads import Uploads
 from pbx.http.waiting import CommandsWait
 from portal.limits import BodyLimit
 from portal.sockets import TenantSocketMiddleware
 
 application = ProtocolTypeRouter(
     {
-        "http": BodyLimit(CommandsWait(django_application)),
+        "http": Uploads(django_application, otherwise=BodyLimit(CommandsWait(django_application))),
         "websocket": TenantSocketMiddleware(URLRouter(websocket_urlpatterns)),
     }
 )

@@ -17,7 +17,8 @@ from tenants.switches import switch_of_token
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, Switch, P], HttpResponse]
 Door = Callable[Concatenate[HttpRequest, P], HttpResponse]
-_TRY_AGAIN_SECONDS = "5"
+_LATER = {"Retry-After": "5"}
+_PASSING = (503, 507)  # what a switch need only wait for
 
 
 class DoorError(Exception):
@@ -42,11 +43,12 @@ def switch_door(method: str) -> Callable[[View[P]], Door[P]]:
                         return _wrong_method(method)
                     return view(request, switch, *args, **kwargs)
             except DoorError as error:
-                return answer({**error_body(error.code, error.message), **error.more}, status=error.status)
+                said = {**error_body(error.code, error.message), **error.more}
+                return answer(said, status=error.status, headers=_LATER if error.status in _PASSING else None)
             except OperationalError:
                 structlog.get_logger(__name__).exception("the database did not answer a switch")
                 refused = error_body("try_again", "The database did not answer. Nothing was kept: send it again.")
-                return answer(refused, status=503, headers={"Retry-After": _TRY_AGAIN_SECONDS})
+                return answer(refused, status=503, headers=_LATER)
 
         guarded.switch_door = True  # type: ignore[attr-defined]
         return cast(Door[P], guarded)

@@ -1,12 +1,16 @@
-"""The REST interface of Asterisk, as far as an observer needs it: what is up, and a stream of events."""
+"""The REST interface of Asterisk: what is up, a stream of events, and the recordings that it has stored."""
 
+import asyncio
 import base64
 import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import orjson
+from yarl import URL
 
 APPLICATION = "voxledger"
 # Each event of a channel carries its SIP Call-ID, so these are enough to learn it early, and to learn it at all.
@@ -15,6 +19,8 @@ EVENTS = ("ChannelStateChange", "ChannelUserevent", "ChannelHangupRequest", "Cha
 EVENT_MAX = 1024 * 1024  # bytes
 ANSWER_MAX = 16 * 1024 * 1024
 TIMEOUT = aiohttp.ClientTimeout(total=10)
+FETCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30)
+_CHUNK = 256 * 1024
 
 
 class AriError(Exception):
@@ -23,6 +29,10 @@ class AriError(Exception):
 
 class AriRefusedError(AriError):
     """ARI does not know the user, or not with this password."""
+
+
+class AriMissingError(AriError):
+    """ARI has no such thing."""
 
 
 class Ari:
@@ -43,6 +53,28 @@ class Ari:
     async def channels(self) -> list[dict[str, Any]]:
         found = await self._call("GET", "/channels")
         return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+    async def stored_recordings(self) -> list[str]:
+        """The names of all recordings in Asterisk's folder, ours and others'."""
+        found = await self._call("GET", "/recordings/stored")
+        rows = found if isinstance(found, list) else []
+        return [str(each.get("name", "")) for each in rows if isinstance(each, dict)]
+
+    async def fetch_recording(self, name: str, target: Path) -> None:
+        """All of a stored recording as it is now. A cut connection is an error, never half a file."""
+        path = f"/recordings/stored/{quote(name, safe='')}/file"
+        try:
+            async with self._session.get(URL(f"{self.url}{path}", encoded=True), timeout=FETCH_TIMEOUT) as answer:
+                if answer.status >= 300:
+                    raise self._refusal(answer.status)
+                with target.open("wb") as file:
+                    async for part in answer.content.iter_chunked(_CHUNK):
+                        await asyncio.to_thread(file.write, part)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise AriError(f"ARI at {self.url} does not answer: {_reason(error)}.") from error
+
+    async def delete_recording(self, name: str) -> None:
+        await self._call("DELETE", f"/recordings/stored/{quote(name, safe='')}")
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """What Asterisk tells about any channel, until it closes the connection.
@@ -71,7 +103,7 @@ class Ari:
 
     async def _call(self, method: str, path: str, body: object = None) -> Any:
         try:
-            async with self._session.request(method, f"{self.url}{path}", json=body) as answer:
+            async with self._session.request(method, URL(f"{self.url}{path}", encoded=True), json=body) as answer:
                 if answer.status >= 300:
                     raise self._refusal(answer.status)
                 content = b""
@@ -88,6 +120,8 @@ class Ari:
     def _refusal(self, status: int) -> AriError:
         if status in {401, 403}:
             return AriRefusedError(f"ARI refused the user {self._username}: check its name and password in ari.conf.")
+        if status == 404:
+            return AriMissingError(f"ARI at {self.url} answered 404: check that http.conf and ari.conf enable it.")
         return AriError(f"ARI at {self.url} answered {status}: check that http.conf and ari.conf enable it.")
 
 

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import structlog
@@ -16,8 +17,11 @@ from pbx.asterisk.access import Access, AccessError, access_of
 from pbx.asterisk.ami import Message, text
 from pbx.asterisk.ari import Ari, AriError
 from pbx.asterisk.backoff import Backoff
+from pbx.asterisk.collector import Collector, stored_tracks
 from pbx.asterisk.interpreter import Interpreter
 from pbx.asterisk.manager import PING_EVERY, Ami, AmiError, AmiRefusedError, signed_in
+from pbx.asterisk.orders import Command, Order, Running
+from pbx.asterisk.recorder import Recorder
 from pbx.asterisk.spool import Census, Spool
 from tenants.models import Switch
 
@@ -27,6 +31,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 M = TypeVar("M")
 REPORT_EVERY = 10.0  # seconds
+ASK_FOR_ORDERS_EVERY = 0.25
 TICK_EVERY = 0.1
 LAST_WORDS = 5.0  # seconds to hand over what is left when asked to stop
 DATABASE_PATIENCE = 5.0
@@ -57,6 +62,11 @@ class Connector:
         self._gone = ""
         self._over = asyncio.Event()
         self._held_back: list[tuple[Message, datetime]] | None = None
+        self._collector = Collector(self._ari, self._hand_over, backoff)
+        self._recorder = Recorder(self._interpreter.members, self._collector.put)
+        self._orders: dict[int, asyncio.Task[None]] = {}  # by command: those being carried out
+        self._may_have_orders = asyncio.Event()
+        self._knows_running = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Raises SwitchGoneError when there is nothing left to connect to."""
@@ -64,12 +74,22 @@ class Connector:
             with contextlib.suppress(DatabaseError, InterfaceError, TimeoutError):  # before the first call is told
                 await asyncio.wait_for(self._learn_trunks(), DATABASE_PATIENCE)
             async with asyncio.TaskGroup() as group:
-                works = (self._end_with(stop), self._follow_ami(), self._follow_ari(), self._watch(), self._tick())
+                works = (
+                    self._end_with(stop),
+                    self._follow_ami(),
+                    self._follow_ari(),
+                    self._watch(),
+                    self._tick(),
+                    self._take_orders(),
+                    self._find_leftovers(),
+                )
                 following = [group.create_task(work) for work in works]
                 delivering = group.create_task(self._deliver())
                 await self._over.wait()
                 for task in following:
                     task.cancel()
+                await asyncio.gather(*self._orders.values(), return_exceptions=True)
+                await self._collector.close()
                 await self._say_last_words()
                 delivering.cancel()
         finally:
@@ -114,8 +134,10 @@ class Connector:
         lost = f"{self._spool.lost} call events were lost, the database was away too long." if self._spool.lost else ""
         stuck = "The database does not take call events." if self._spool.is_stuck else ""
         by = " by AMI and ARI." if self._has_ari else " by AMI."
+        waiting = f"{len(self._collector)} recordings wait on Asterisk: {self._collector.trouble}"
+        recordings = waiting if self._collector.trouble and len(self._collector) else ""
         without_ari = f"{self._ari_trouble} Calls have no SIP Call-ID." if self._ari_trouble else ""
-        return " ".join(each for each in (message + by, without_ari, stuck, lost) if each)
+        return " ".join(each for each in (message + by, without_ari, recordings, stuck, lost) if each)
 
     async def _watch(self) -> None:
         """Reports at least every REPORT_EVERY seconds, and sees when somebody changes the switch's settings."""
@@ -126,7 +148,8 @@ class Connector:
                 self._look_at(await self._in_database(portal.switch_now, self._switch.pk))
                 await self._learn_trunks()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._to_report.wait(), REPORT_EVERY)
+                async with asyncio.timeout(REPORT_EVERY):
+                    await self._to_report.wait()
             await asyncio.sleep(0.2)  # several changes at once are one report
 
     def _look_at(self, found: Switch | None) -> None:
@@ -178,9 +201,13 @@ class Connector:
             await self._reconcile(ami)
             backoff.reset()
             self._say("connected", f"Connected to Asterisk {version}")
-            while True:
-                await asyncio.sleep(PING_EVERY)
-                await self._set_clock(ami)
+            try:
+                await self._connect_recorder(ami)
+                while True:
+                    await asyncio.sleep(PING_EVERY)
+                    await self._set_clock(ami)
+            finally:
+                self._recorder.disconnect()
 
     async def _set_clock(self, ami: Ami) -> None:
         asked_at = datetime.now(UTC)
@@ -217,6 +244,7 @@ class Connector:
     def _interpret(self, interpret: Callable[[M, datetime], list[CallEvent]], told: M, received_at: datetime) -> None:
         try:
             self._spool.put(interpret(told, received_at))
+            self._recorder.look(self._interpreter.take_touched())
         except Exception:  # one message that is not understood must not end the connection and all calls with it
             log.exception("message was not understood", switch=self._switch.name)
 
@@ -258,18 +286,97 @@ class Connector:
         for channel in await ari.channels():
             self._interpreter.learn_call_id(str(channel.get("id", "")), str(channel.get("protocol_id", "")))
 
+    # --- Recording -------------------------------------------------------------------------------------------
+
+    async def _take_orders(self) -> None:
+        while True:
+            self._may_have_orders.clear()
+            with contextlib.suppress(DatabaseError, InterfaceError, OSError):
+                for order in await self._in_database(portal.pending_orders, self._switch):
+                    if order.id not in self._orders:
+                        self._carry_out(order)
+            with contextlib.suppress(
+                TimeoutError
+            ):  # not wait_for: it can lose a cancellation that comes with the event
+                async with asyncio.timeout(ASK_FOR_ORDERS_EVERY):
+                    await self._may_have_orders.wait()
+
+    def _carry_out(self, order: Order) -> None:
+        task = asyncio.get_running_loop().create_task(self._obey(order))
+        self._orders[order.id] = task
+        task.add_done_callback(lambda _: self._orders.pop(order.id, None))
+
+    async def _obey(self, order: Order) -> None:
+        try:
+            outcome = await self._recorder.obey(order)
+            if outcome is None:  # Asterisk is out of reach: it comes again, until the portal gives it up
+                return
+            backoff = self._new_backoff()
+            while not self._over.is_set():
+                try:
+                    if not await self._in_database(portal.confirm, self._switch, order, outcome):
+                        await self._undo(order)
+                    return
+                except (DatabaseError, InterfaceError, OSError):
+                    await asyncio.sleep(backoff.next())
+        except Exception:  # one order must not end the connection and all calls with it
+            log.exception("order was not carried out", switch=self._switch.name, order=order.id)
+
+    async def _undo(self, order: Order) -> None:
+        """The portal had given up waiting: it believes that nothing was begun."""
+        if order.command == Command.START:
+            log.warning("recording began too late", switch=self._switch.name, recording=order.key)
+            await self._recorder.forget(order.key)
+
+    async def _connect_recorder(self, ami: Ami) -> None:
+        running: list[Running] = []
+        with contextlib.suppress(DatabaseError, InterfaceError, OSError):
+            session_ids = list(self._interpreter.session_ids())
+            running = await self._in_database(portal.segments_running, self._switch, session_ids)
+        await self._recorder.connect(ami, running)
+        self._knows_running.set()
+
+    async def _find_leftovers(self) -> None:
+        """Files of calls that ended while no connector was there; once, when it is known which calls go on."""
+        await self._knows_running.wait()
+        backoff = self._new_backoff()
+        while True:
+            try:
+                async with self._ari() as ari:
+                    keys = {(track.recording_id, track.segment) for track in await stored_tracks(ari)}
+                for running in await self._in_database(portal.segments_begun, self._switch, list(keys)):
+                    if running.key not in self._recorder.segments():
+                        self._collector.put(running, ())
+                return
+            except (AriError, DatabaseError, InterfaceError, OSError):
+                await asyncio.sleep(backoff.next())
+
+    def _ari(self) -> Ari:
+        try:
+            access = access_of(self._switch)
+        except AccessError as error:
+            raise AriError(str(error)) from error
+        return Ari(access.ari_url, access.ari_user, access.ari_password)
+
+    async def _hand_over(self, running: Running, path: Path) -> None:
+        loop = asyncio.get_running_loop()
+        work = lambda: portal.with_database(portal.hand_over, self._switch, running, path)  # noqa: E731
+        await loop.run_in_executor(None, work)  # not in the thread of the calls: hashing an hour takes its time
+
     # --- Into the portal ---------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_EVERY)
             self._spool.put(self._interpreter.tick(datetime.now(UTC)))
+            self._recorder.look(self._interpreter.take_touched())
 
     async def _deliver(self) -> None:
         await self._spool.drain(self._take, self._close_lost, self._new_backoff())
 
     async def _take(self, events: Sequence[CallEvent]) -> None:
         await self._in_database(portal.take, self._switch, events)
+        self._may_have_orders.set()  # what was told may be the reason for some
 
     async def _close_lost(self, census: Census) -> None:
         await self._in_database(portal.close_sessions_gone, self._switch, census.session_ids)

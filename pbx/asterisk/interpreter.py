@@ -36,7 +36,7 @@ from pbx.asterisk import causes
 from pbx.asterisk.ami import Message, plain, text, variables
 from pbx.asterisk.names import Trunks, is_local
 from pbx.asterisk.parties import Parties, first_callee, is_number
-from pbx.asterisk.state import Channel, Service, ServiceKind, Session, Talk, Target
+from pbx.asterisk.state import Channel, Member, Service, ServiceKind, Session, Talk, Target
 from pbx.asterisk.verdicts import verdict_on, verdict_on_call
 
 WAIT_FOR_CALL_ID = timedelta(seconds=2)  # it comes within milliseconds, or ARI hangs
@@ -72,6 +72,8 @@ class Interpreter:
         self._local_diallers: dict[str, str] = {}  # a Local channel without its ;1 or ;2: Uniqueid of who dialled it
         self._call_ids: dict[str, str] = {}  # by Uniqueid, of the channels that ARI has told
         self._destroyed: dict[str, datetime] = {}  # by Uniqueid; AMI may not have told of its birth
+        self._named: dict[str, Session] = {}  # by session id, also of a session merged into another
+        self._touched: set[str] = set()  # ids of sessions whose members may have changed
         self._now = datetime.min.replace(tzinfo=UTC)  # by the switch's clock, corrected
         self._seen_at = self._now  # by ours
         self._out: list[CallEvent] = []
@@ -129,6 +131,24 @@ class Interpreter:
     def session_ids(self) -> set[str]:
         return {session.session_id for session in self._sessions.values()}
 
+    def members(self, session_id: str) -> list[Member] | None:
+        """Who is connected, in the order of the call: its caller first. None when the session is unknown, or over."""
+        session = self._named.get(session_id)
+        if session is None:  # one that is found in progress has its name before its start is told
+            session = next((each for each in self._unstarted.values() if each.session_id == session_id), None)
+        if session is None or session.linkedid not in self._sessions:
+            return None
+        connected = [each for each in session.channels.values() if each.up_since and _is_party(each)]
+        return [Member(each.uniqueid, each.name, each.is_held) for each in sorted(connected, key=session.place_of)]
+
+    def _touch(self, session: Session) -> None:
+        self._touched.update(session.names or [session.session_id])
+
+    def take_touched(self) -> set[str]:
+        """The sessions to look at again since this was asked last."""
+        touched, self._touched = self._touched, set()
+        return touched
+
     def reconcile(self, channels: Sequence[Message], now: datetime) -> list[CallEvent]:
         """After a gap: `channels` (CoreShowChannel) are all that live. Adopts what is new and ends what is gone.
 
@@ -173,6 +193,10 @@ class Interpreter:
         caller = session.caller
         trunk = self._parties.trunk_of(caller)
         session.is_started = True
+        if self._sessions.get(session.linkedid) is session:  # and is not over already
+            session.names.append(session.session_id)
+            self._named[session.session_id] = session
+            self._touch(session)
         self._unstarted.pop(caller.uniqueid, None)
         self._out.append(
             CallStarted(
@@ -215,6 +239,7 @@ class Interpreter:
         channel.caller_id = text(message, f"{prefix}CallerIDNum")[:NUMBER_MAX] or channel.caller_id
         if channel is session.caller and not session.is_started and not session.waiting:
             session.session_id = _session_id(channel)
+        self._touch(session)
         return session, channel
 
     def _leg_of(self, session: Session, channel: Channel) -> str:
@@ -294,6 +319,7 @@ class Interpreter:
         self._forget(session, channel)
 
     def _forget(self, session: Session, channel: Channel) -> None:
+        self._touch(session)
         session.channels.pop(channel.uniqueid, None)
         self._channels.pop(channel.uniqueid, None)
         if is_local(channel.name):
@@ -556,6 +582,8 @@ class Interpreter:
         self._out.append(SessionMerged(**self._fact(goes, "merged"), into=stays.session_id))
         self._sessions.pop(goes.linkedid)
         self._merged[goes.linkedid] = stays.linkedid
+        stays.names += goes.names
+        self._named |= dict.fromkeys(goes.names, stays)
         stays.channels |= goes.channels
         stays.targets |= goes.targets
         stays.visits |= goes.visits
@@ -588,6 +616,9 @@ class Interpreter:
         self._say(session, CallEnded(**fact, ended_reason=reason, status_code=status, incomplete=incomplete))
         session.callee = session.callee or Party(session.caller.exten, PartyKind.EXTENSION)
         self._sessions.pop(session.linkedid, None)
+        for name in session.names:
+            self._named.pop(name, None)
+        self._touch(session)
         for uniqueid in session.channels:
             self._channels.pop(uniqueid, None)
         self._merged = {goes: stays for goes, stays in self._merged.items() if stays != session.linkedid}

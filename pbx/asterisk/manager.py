@@ -24,6 +24,14 @@ class AmiRefusedError(AmiError):
     """It does not know the user, or not with this password or from this address."""
 
 
+class ActionRefusedError(AmiError):
+    """Asterisk answered that it will not, or cannot: `why` is its word for it."""
+
+    def __init__(self, action: str, why: str) -> None:
+        super().__init__(f"Asterisk refused {action}: {why}.")
+        self.why = why
+
+
 class Ami:
     """A signed-in connection. `read()` must run for answers and events to come."""
 
@@ -39,10 +47,15 @@ class Ami:
         self._asked = 0
 
     async def read(self) -> None:
-        """Reads until Asterisk closes the connection, which is an AmiError."""
-        while data := await self._reader.read(_READ):
-            for message in self._parser.feed(data):
-                self._take(message)
+        """Reads until Asterisk closes the connection, which is an AmiError. Nobody waits for an answer any longer."""
+        try:
+            while data := await self._reader.read(_READ):
+                for message in self._parser.feed(data):
+                    self._take(message)
+        finally:
+            for waiting in self._waiting.values():
+                if not waiting.done():
+                    waiting.set_exception(AmiError("The AMI connection broke."))
         raise AmiError("Asterisk closed the AMI connection.")
 
     async def ask(self, action: str, **fields: str) -> Message:
@@ -88,7 +101,7 @@ class Ami:
         finally:
             del self._waiting[number]
         if text(answer, "Response") == "Error":
-            raise AmiError(f"Asterisk refused {action}: {text(answer, 'Message').rstrip('.')}.")
+            raise ActionRefusedError(action, text(answer, "Message").rstrip("."))
         return answer
 
 
@@ -138,10 +151,8 @@ async def _sign_in(ami: Ami, access: Access) -> None:
         challenge = text(await ami.ask("Challenge", AuthType="MD5"), "Challenge")
         key = hashlib.md5((challenge + access.ami_password).encode(), usedforsecurity=False).hexdigest()
         await ami.ask("Login", AuthType="MD5", Username=access.ami_user, Key=key, Events="on")
-    except AmiError as error:
-        if str(error).startswith("Asterisk refused"):
-            raise AmiRefusedError(refused) from error
-        raise
+    except ActionRefusedError as error:
+        raise AmiRefusedError(refused) from error
 
 
 def _first(group: BaseExceptionGroup[AmiError]) -> AmiError:

@@ -1,7 +1,10 @@
 """What a connector asks of the portal and tells it, all of it in the database: run these in a thread of their own."""
 
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -13,7 +16,10 @@ from cdr import calls
 from cdr.callevents import CallEvent
 from pbx import intake
 from pbx.asterisk.names import Trunks
-from tenants.models import SessionRoute, Switch, Tenant, Trunk
+from pbx.asterisk.orders import Key, Order, Outcome, Running, begun_by, order_of, still_running
+from recordings import files
+from tenants import outbox
+from tenants.models import SessionRoute, Switch, SwitchCommand, Tenant, Trunk
 from tenants.schemas import enter_public, in_schema
 
 log = structlog.get_logger(__name__)
@@ -23,6 +29,11 @@ T = TypeVar("T")
 _ROUTES_SINCE = timedelta(days=7)
 _LOST_AT_ONCE = 500
 _MESSAGE_MAX = 300
+_CHUNK = 256 * 1024
+
+
+class NotTakenError(Exception):
+    """The portal does not take a file now, and has not kept it; the text is a sentence."""
 
 
 def with_database(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -56,6 +67,53 @@ def take(switch: Switch, events: Sequence[CallEvent]) -> None:
     for result in intake.take(switch, events):
         if result.status == "rejected":
             log.warning("event rejected", switch=switch.name, event=result.id, code=result.code, reason=result.message)
+
+
+def pending_orders(switch: Switch) -> list[Order]:
+    return [order_of(row) for row in outbox.pending_for(switch)]
+
+
+def confirm(switch: Switch, order: Order, outcome: Outcome) -> bool:
+    """False: the portal had given the order up by then."""
+    state = SwitchCommand.State.FAILED if outcome.reason else SwitchCommand.State.DONE
+    row = outbox.confirm(switch, order.id, state, outcome.reason, outcome.at)
+    return row is not None and row.state == state
+
+
+def segments_running(switch: Switch, session_ids: Sequence[str]) -> list[Running]:
+    """What an earlier connector was recording in calls that still go on."""
+    rows = SwitchCommand.objects.filter(switch=switch, session_id__in=session_ids).order_by("id")
+    return still_running(rows.iterator())
+
+
+def segments_begun(switch: Switch, keys: Sequence[Key]) -> list[Running]:
+    """Those of the segments that this portal has begun on this switch; others' files are not ours to touch."""
+    rows = SwitchCommand.objects.filter(
+        switch=switch, command=SwitchCommand.Command.START, recording_id__in={recording_id for recording_id, _ in keys}
+    ).exclude(state=SwitchCommand.State.PENDING)
+    orders = [order_of(row) for row in rows.order_by("id")]
+    return [replace(begun_by(each), is_adopted=True) for each in orders if each.key in set(keys)]
+
+
+def hand_over(switch: Switch, running: Running, path: Path) -> None:
+    """Gives a segment's file to the portal. When this returns, nobody needs it on Asterisk any longer."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+    try:
+        with path.open("rb") as file:
+            files.receive(
+                switch,
+                running.recording_id,
+                running.segment,
+                iter(lambda: file.read(_CHUNK), b""),
+                content_type="audio/wav",
+                digests={"sha256": digest},
+                expected_size=path.stat().st_size,
+            )
+    except files.FileRefusedError as error:
+        if error.kept is None and error.code != "recording_deleted":
+            raise NotTakenError(error.message) from error
+        log.warning("file refused", recording=running.key, code=error.code, reason=error.message)
 
 
 def close_sessions_gone(switch: Switch, live: frozenset[str]) -> int:

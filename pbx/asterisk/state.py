@@ -9,6 +9,15 @@ from cdr.callevents import CallEvent, EndReason, Party
 ServiceKind = Literal["ivr", "queue", "dialplan"]
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A party that is connected in a session: somebody whose voice can be recorded."""
+
+    uniqueid: str
+    channel: str
+    is_held: bool
+
+
 @dataclass(slots=True)
 class Service:
     """An IVR or a queue that a channel is in: a target without a channel."""
@@ -73,6 +82,7 @@ class Session:
     dialled: str
     callee: Party | None = None
     is_started: bool = False
+    names: list[str] = field(default_factory=list)  # its id, once it was said, and those of the sessions merged into it
     waiting: list[CallEvent] = field(default_factory=list)  # for the call.started
     channels: dict[str, Channel] = field(default_factory=dict)
     targets: dict[str, Target] = field(default_factory=dict)

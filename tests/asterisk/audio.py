@@ -45,7 +45,7 @@ def tone_frames(hz: int) -> list[bytes]:
     return [encoded[i : i + FRAME] for i in range(0, RATE, FRAME)]
 
 
-def _strength(samples: list[int], hz: int) -> float:
+def strength(samples: list[int], hz: int) -> float:
     """The amplitude at `hz` (Goertzel)."""
     factor = 2 * math.cos(2 * math.pi * hz / RATE)
     previous = before = 0.0
@@ -59,7 +59,7 @@ def tones_in(ulaw: bytes, candidates: Iterable[int]) -> set[int]:
     """The candidates that sound for at least 0.3 s; candidates are 50 Hz apart or more."""
     block = RATE // 10
     blocks = [[LINEAR[b] for b in ulaw[i : i + block]] for i in range(0, len(ulaw) - block + 1, block)]
-    return {hz for hz in candidates if sum(_strength(samples, hz) > 2000 for samples in blocks) >= 3}
+    return {hz for hz in candidates if sum(strength(samples, hz) > 2000 for samples in blocks) >= 3}
 
 
 class RtpStream(asyncio.DatagramProtocol):

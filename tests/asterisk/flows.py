@@ -33,13 +33,13 @@ class Lab:
     phones: list[Phone] = field(default_factory=list)
     trunk: Phone = field(init=False)
 
-    async def extension(self, number: str, domain: str = ACME) -> Phone:
+    async def extension(self, number: str, domain: str = ACME, *, tone_hz: int = 0) -> Phone:
         """A registered device; asked twice for the same extension, it has two."""
         phone = Phone(
             number,
             domain,
             server=(HOST, self.asterisk.sip_port),
-            tone_hz=TONES[number, domain],
+            tone_hz=tone_hz or TONES[number, domain],
             password=extension_password(number, domain),
         )
         self.phones.append(phone)

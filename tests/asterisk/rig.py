@@ -26,7 +26,11 @@ ROOT = Path(os.environ.get("ASTERISK_ROOT", PROJECT / ".cache" / "asterisk"))
 HOST = "127.0.0.1"
 TRUNK_HOST = "127.0.0.2"  # a second loopback address, so that Asterisk can know the trunk by its address
 USERNAME = "voxledger"
-EXTENSIONS = {"acme.test": ("101", "102", "103", "104", "105"), "globex.test": ("101", "102")}
+RTP_PORTS = 200  # two for each leg
+EXTENSIONS = {
+    "acme.test": ("101", "102", "103", "104", "105", *map(str, range(201, 216))),
+    "globex.test": ("101", "102"),
+}
 
 # Inside the namespaces: a /proc and a /dev of its own, and the run's folder on /run/rig; they vanish with them.
 # This shell is process 1, and the kernel ends all others with it. It ends when Asterisk does, or when its standard
@@ -110,7 +114,7 @@ def _free_port(kind: socket.SocketKind, host: str = HOST) -> int:
         return port
 
 
-def _free_rtp_range(size: int = 100) -> int:
+def _free_rtp_range(size: int = RTP_PORTS) -> int:
     # Below the range the kernel hands out itself, so that no phone's own socket is in the way.
     for _ in range(200):
         start = 10000 + 2 * secrets.randbelow(10000)
@@ -241,7 +245,7 @@ def running_asterisk(
             "TRUNK_HOST": TRUNK_HOST,
             "TRUNK_PORT": str(asterisk.trunk_port),
             "RTP_START": str(rtp_start),
-            "RTP_END": str(rtp_start + 99),
+            "RTP_END": str(rtp_start + RTP_PORTS - 1),
             "MODULES": _modules_folder(root),
             "EXTENSIONS": _extensions_section(),
             "SECRET": asterisk.secret,

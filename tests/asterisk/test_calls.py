@@ -1,80 +1,22 @@
 """Real calls through a real Asterisk with the connector behind it, and what the portal then has on record of each."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-import orjson
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection
 from django.test import Client
 
-from accounts.models import User
-from pbx.asterisk.connection import Connector
-from tenants.crypto import encrypt
-from tenants.models import InboundRule, Switch, Tenant, Trunk
-from tenants.schemas import in_schema
-from tests.asterisk.flows import ACME, FLOWS, GLOBEX, hang_up, open_lab
+from tenants.models import Switch
+from tests.asterisk.connected import TENANTS, connected
+from tests.asterisk.flows import FLOWS, hang_up, open_lab
 from tests.asterisk.flows import connect as talk
-from tests.asterisk.rig import HOST, Asterisk, prepare, running_asterisk
+from tests.asterisk.rig import Asterisk
 from tests.pbx.asterisk.expected import EXPECTED, plain_call
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.django_db(transaction=True)]
 
-TENANTS = {"acme": ACME, "globex": GLOBEX}
 PATIENCE = 5.0  # seconds from the end of a flow until its records must be there
-
-
-@pytest.fixture(scope="module")
-def asterisk() -> Iterator[Asterisk]:
-    prepare()
-    with running_asterisk() as running:
-        yield running
-
-
-@pytest.fixture
-def switch(asterisk: Asterisk, tenants: None) -> Switch:
-    credentials = {"ami_user": asterisk.username, "ami_password": asterisk.secret}
-    made = Switch.objects.create(
-        name="Real Asterisk",
-        kind=Switch.Kind.ASTERISK,
-        address={"host": HOST, "ami_port": asterisk.ami_port, "http_port": asterisk.http_port},
-        credentials=encrypt(orjson.dumps(credentials).decode()),
-    )
-    Trunk.objects.create(name="AudioCodes", switch=made)
-    for prefix, name in (("1880", "acme"), ("1890", "globex")):
-        InboundRule.objects.create(kind="prefix", number=prefix, tenant=Tenant.objects.get(schema_name=name))
-    return made
-
-
-@pytest.fixture
-def browsers(make_user: Callable[..., User]) -> dict[str, Client]:
-    """An administrator of each tenant, signed in."""
-    found = {}
-    for name in TENANTS:
-        with in_schema(name):
-            found[name] = Client(headers={"host": f"{name}.portal.test"})
-            found[name].force_login(make_user())
-    connection.set_schema_to_public()  # type: ignore[attr-defined]
-    return found
-
-
-@contextlib.asynccontextmanager
-async def connected(switch: Switch) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    running = asyncio.create_task(Connector(switch).run(stop))
-    ready = {"connector_state": "connected", "connector_message__endswith": " by AMI and ARI."}
-    rows = Switch.objects.filter(pk=switch.pk, **ready)
-    async with asyncio.timeout(20):
-        while not await sync_to_async(rows.exists)():
-            await asyncio.sleep(0.05)
-    try:
-        yield
-    finally:
-        stop.set()
-        await running
 
 
 def calls_of(browser: Client) -> list[dict[str, Any]]:

@@ -14,20 +14,13 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.asterisk.flows import ivr_queue_agent, open_lab
-from tests.asterisk.rig import HOST, Asterisk, prepare, running_asterisk
+from tests.asterisk.rig import HOST, Asterisk
 from tests.events.receiver import receiver
 from tests.run.stack import Stack, eventually, stack
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.stack, pytest.mark.xdist_group("stack")]
 
 SOON = 3.0  # seconds that a busy test machine may take for what is promised within one; what it took is printed
-
-
-@pytest.fixture(scope="module")
-def asterisk() -> Iterator[Asterisk]:
-    prepare()
-    with running_asterisk() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,292 @@
+"""Records calls on an Asterisk as the portal orders it, and keeps the ledger of what runs there.
+
+Each party of a call has a MixMonitor of its own that keeps only what comes from that party's channel: one for the whole
+call loses voices after a transfer (docs/switches/asterisk.md). Whenever the parties change, all of them begin a new
+track, and the former ones are stopped once those run. A pause stops all tracks: what is not recorded cannot leak, and
+Asterisk says Success to a mute where nothing records.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+
+from pbx.asterisk.ami import Message, text
+from pbx.asterisk.manager import ActionRefusedError, Ami, AmiError
+from pbx.asterisk.orders import Command, Key, Order, Outcome, Running, begun_by
+from pbx.asterisk.state import Member
+from pbx.asterisk.tracks import Track, label_of
+
+VARIABLE = "VOXLEDGER_MIXMONITOR"  # of a channel: the id of the MixMonitor that records it for the portal
+RECORDINGS = "../recording"  # ARI's folder, seen from the one where MixMonitor's paths begin
+UNSUPPORTED_VIDEO = "unsupported_medium: Asterisk writes no video."
+NOT_CONNECTED = "Nobody is connected in this call any more."
+NOT_RECORDING = "This call is not being recorded."
+OUT_OF_REACH = "The portal has no connection to Asterisk at the moment."
+_GONE = {"No such channel", "Could not start monitoring channel", "Could not stop monitoring channel"}
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Monitor:
+    """A MixMonitor that was started and not stopped."""
+
+    number: str
+    channel: str
+    uniqueid: str
+
+
+@dataclass(slots=True, eq=False)
+class _Take:
+    """A segment that is being recorded."""
+
+    running: Running
+    tracks: list[Track] = field(default_factory=list)
+    monitors: list[_Monitor] = field(default_factory=list)
+    arranged_for: list[Member] | None = None  # who was connected when the last tracks began
+    is_followed: bool = False  # somebody is about to look at it
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Recorder:
+    """The takes of one Asterisk.
+
+    `members` says who is connected in a session, None when it is over; `finished` gets what is complete.
+    """
+
+    def __init__(
+        self,
+        members: Callable[[str], Sequence[Member] | None],
+        finished: Callable[[Running, Sequence[Track]], None],
+    ) -> None:
+        self._members = members
+        self._finished = finished
+        self._takes: dict[Key, _Take] = {}
+        self._by_session: dict[str, list[_Take]] = {}
+        self._ami: Ami | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def segments(self) -> set[Key]:
+        return set(self._takes)
+
+    # --- Orders ----------------------------------------------------------------------------------------------
+
+    async def obey(self, order: Order) -> Outcome | None:
+        """What became of it; None when Asterisk is out of reach: then it is to be given again."""
+        if order.medium != "audio":
+            return Outcome(UNSUPPORTED_VIDEO)
+        try:
+            match order.command:
+                case Command.START:
+                    return await self._start(order)
+                case Command.PAUSE:
+                    return await self._pause(order)
+                case Command.RESUME:
+                    return await self._resume(order)
+                case Command.STOP:
+                    return await self._stop(order)
+        except ActionRefusedError as error:
+            return Outcome(str(error))
+        except AmiError as error:
+            # A pause is for privacy: whoever asked must know at once that it did not work.
+            return Outcome(str(error)) if order.command == Command.PAUSE else None
+
+    async def _start(self, order: Order) -> Outcome:
+        take = self._takes.get(order.key)
+        if take is None:
+            if not self._members(order.session_id):
+                return Outcome(NOT_CONNECTED)
+            take = self._keep(_Take(begun_by(order)))
+        async with take.lock:
+            if take.running.key in self._takes and take.arranged_for is None:
+                try:
+                    await self._begin(take, is_adopted=order.was_handed_out)
+                except AmiError:
+                    with contextlib.suppress(AmiError):
+                        await self._silence(take)
+                    self._drop(take)
+                    raise
+            if not take.tracks:
+                self._drop(take)
+                return Outcome(NOT_CONNECTED)
+        return Outcome()
+
+    async def _begin(self, take: _Take, *, is_adopted: bool) -> None:
+        if is_adopted:
+            take.running.is_adopted = True
+            await self._adopt_monitors(take)
+        await self._renew(take)
+
+    async def _pause(self, order: Order) -> Outcome:
+        take = self._takes.get(order.key)
+        if take is None:
+            return Outcome(NOT_RECORDING)
+        async with take.lock:
+            await self._silence(take)
+            if not take.running.is_paused:
+                take.running.is_paused = True
+                take.running.stretch += 1
+        return Outcome()
+
+    async def _resume(self, order: Order) -> Outcome:
+        take = self._takes.get(order.key)
+        if take is None:
+            return Outcome(NOT_RECORDING)
+        async with take.lock:
+            if take.running.is_paused:
+                await self._renew(take)
+                take.running.is_paused = False
+            return Outcome() if take.monitors else Outcome(NOT_CONNECTED)
+
+    async def _stop(self, order: Order) -> Outcome:
+        if take := self._takes.get(order.key):
+            async with take.lock:
+                await self._silence(take)
+                self._finish(take)
+        return Outcome()
+
+    async def forget(self, key: Key) -> None:
+        """Stops what nobody waits for any longer."""
+        if take := self._takes.get(key):
+            async with take.lock:
+                await self._silence(take)
+                self._finish(take)
+
+    # --- Calls that change -----------------------------------------------------------------------------------
+
+    def look(self, session_ids: Iterable[str]) -> None:
+        """Parties may have come or gone in these calls."""
+        for session_id in session_ids:
+            for take in self._by_session.get(session_id, ()):
+                if not take.is_followed and not self._is_in_order(take):
+                    take.is_followed = True
+                    task = asyncio.get_running_loop().create_task(self._follow(take))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+
+    def _is_in_order(self, take: _Take) -> bool:
+        members = self._members(take.running.session_id)
+        if members is None:
+            return False
+        return take.running.is_paused or self._ami is None or list(members) == take.arranged_for
+
+    async def _follow(self, take: _Take) -> None:
+        async with take.lock:
+            take.is_followed = False
+            while take.running.key in self._takes and not self._is_in_order(take):
+                if self._members(take.running.session_id) is None:
+                    self._finish(take)
+                    return
+                try:
+                    await self._renew(take)
+                except AmiError as error:
+                    log.warning("recording does not follow its call", recording=take.running.key, reason=str(error))
+                    return
+
+    # --- The connection --------------------------------------------------------------------------------------
+
+    async def connect(self, ami: Ami, running: Sequence[Running]) -> None:
+        """Asterisk is in reach and its calls are known; `running` are the segments that it should be recording."""
+        self._ami = ami
+        for each in running:
+            if each.key not in self._takes and self._members(each.session_id) is not None:
+                take = self._keep(_Take(each))
+                async with take.lock:
+                    await self._adopt_monitors(take)
+                    if each.is_paused:
+                        await self._silence(take)
+                        take.arranged_for = []
+                    else:
+                        await self._renew(take)
+        self.look(list(self._by_session))
+
+    def disconnect(self) -> None:
+        """What runs on Asterisk runs on without us."""
+        self._ami = None
+
+    async def _adopt_monitors(self, take: _Take) -> None:
+        """Finds what an earlier connector has started."""
+        for member in self._members(take.running.session_id) or ():
+            try:
+                answer = await self._ask("Getvar", Channel=member.channel, Variable=VARIABLE)
+            except ActionRefusedError:
+                continue  # it has just hung up
+            if number := text(answer, "Value"):
+                take.monitors.append(_Monitor(number, member.channel, member.uniqueid))
+
+    # --- MixMonitors -----------------------------------------------------------------------------------------
+
+    async def _renew(self, take: _Take) -> None:
+        """A new track for each who is connected now. The former ones are stopped when those run: nothing is lost."""
+        former = list(take.monitors)
+        members = list(self._members(take.running.session_id) or ())
+        began_ms = int(datetime.now(UTC).timestamp() * 1000)
+        take.arranged_for = None
+        for place, member in enumerate(members):
+            await self._monitor(take, member, began_ms, is_first=place == 0)
+        for monitor in former:
+            await self._unmonitor(take, monitor)
+        take.arranged_for = members
+
+    async def _monitor(self, take: _Take, member: Member, began_ms: int, *, is_first: bool) -> None:
+        running = take.running
+        track = Track(
+            recording_id=running.recording_id,
+            segment=running.segment,
+            stretch=running.stretch,
+            began_ms=began_ms,
+            is_first=is_first,
+            channel=label_of(member.uniqueid),
+        )
+        options = f"r({RECORDINGS}/{track.name}.wav)i({VARIABLE})"
+        try:
+            answer = await self._ask("MixMonitor", Channel=member.channel, File="", Options=options)
+        except ActionRefusedError as error:
+            if error.why in _GONE:
+                return
+            raise
+        take.tracks.append(track)
+        take.monitors.append(_Monitor(text(answer, "MixMonitorID"), member.channel, member.uniqueid))
+
+    async def _silence(self, take: _Take) -> None:
+        """Stops all that runs. When this returns, Asterisk has closed the files."""
+        for monitor in list(take.monitors):
+            await self._unmonitor(take, monitor)
+
+    async def _unmonitor(self, take: _Take, monitor: _Monitor) -> None:
+        try:
+            await self._ask("StopMixMonitor", Channel=monitor.channel, MixMonitorID=monitor.number)
+        except ActionRefusedError as error:
+            if error.why not in _GONE:
+                raise
+            # A channel that is gone has ended its MixMonitor; so has somebody else who stopped it.
+        take.monitors.remove(monitor)
+
+    async def _ask(self, action: str, **fields: str) -> Message:
+        if self._ami is None:
+            raise AmiError(OUT_OF_REACH)
+        return await self._ami.ask(action, **fields)
+
+    # --- The ledger ------------------------------------------------------------------------------------------
+
+    def _keep(self, take: _Take) -> _Take:
+        self._takes[take.running.key] = take
+        self._by_session.setdefault(take.running.session_id, []).append(take)
+        return take
+
+    def _drop(self, take: _Take) -> None:
+        if self._takes.pop(take.running.key, None) is None:
+            return
+        takes = self._by_session[take.running.session_id]
+        takes.remove(take)
+        if not takes:
+            del self._by_session[take.running.session_id]
+
+    def _finish(self, take: _Take) -> None:
+        if take.running.key in self._takes:
+            self._drop(take)
+            self._finished(take.running, take.tracks)

@@ -44,6 +44,10 @@ def simulator() -> Program:
     return _python("simulator", _MANAGE, "simulate", "--url", _local_url(), stage=SOURCE_STAGE)
 
 
+def sip_control() -> Program:
+    return _python("sip", _MANAGE, "sip_control", stage=SOURCE_STAGE)
+
+
 def connector(switch: Switch) -> Program:
     return _python(connector_name(switch), _MANAGE, "connect", "--", switch.name, stage=SOURCE_STAGE)
 

@@ -60,6 +60,7 @@ def _environment(name: str, folder: Path, port: int) -> dict[str, str]:
         "REDIS_URL": f"unix://{services.SOCKETS / 'valkey.sock'}",
         "VAR_DIR": str(folder),
         "PORT": str(port),
+        "SIP_PORT": str(port),
         "LOG_LEVEL": "WARNING",
     }
 

@@ -78,6 +78,7 @@ class Stack:
             "DJANGO_SETTINGS_MODULE": "portal.settings",
             "VAR_DIR": str(self.folder),
             "PORT": str(self.port),
+            "SIP_PORT": str(free_port()),
             "SIMULATOR_RATE": "0",
         }
         return kept | own | self.environment | changes

@@ -22,7 +22,7 @@ from portal.demo.furnish import furnish
 from portal.embedded.errors import EmbeddedServiceError
 from portal.embedded.postgres import Postgres
 from portal.embedded.valkey import Valkey
-from portal.ground import Ground, StartError, check_port, explain, prepare_folder
+from portal.ground import Ground, StartError, check_port, explain, is_datagram_port_free, prepare_folder
 from portal.health import CONNECTOR_KINDS
 from portal.hosts import align_hosts
 from portal.migrating import migrate_all
@@ -130,6 +130,11 @@ class Command(BaseCommand):
         yield programs.beat(settings.VAR_DIR / "run")
         if settings.DEMO and settings.SIMULATOR_RATE:
             yield programs.simulator()
+        if is_datagram_port_free(settings.BIND, settings.SIP_PORT):
+            yield programs.sip_control()
+        else:  # everything else works without it
+            where = f"UDP port {settings.SIP_PORT} on {settings.BIND}"
+            self._say(f"SIP control is off: {where} is taken. Choose another: make run SIP_PORT=5091")
 
     def _wait_for_web(self) -> None:
         host, deadline = programs.local_host(), time.monotonic() + WEB_START_SECONDS

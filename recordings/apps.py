@@ -15,6 +15,7 @@ class RecordingsConfig(AppConfig):
             control,
             control_api,
             files,
+            leaving,
             listening_views,
             lookagain,
             reports,
@@ -22,7 +23,7 @@ class RecordingsConfig(AppConfig):
             trash,
             watching,
         )
-        from tenants import changes, outbox
+        from tenants import changes, export, lifecycle, outbox
 
         calls.listeners.append(control.react)
         calls.listeners.append(watching.on_calls)
@@ -30,11 +31,13 @@ class RecordingsConfig(AppConfig):
         live_api.call_fields["recording"] = lambda: control_api.RecordingNowSerializer(allow_null=True)
         api.detail_parts.append(story_views.story_detail)
         api.detail_fields.update(story_views.story_fields())
-        views.page_parts.append(story_views.story_part)
+        views.page_parts += [listening_views.recordings_of_call, story_views.story_part]
         outbox.listeners.append(reports.on_command)
         changes.listeners.append(lookagain.on_change)
+        lifecycle.objections.append(leaving.object_to_deletion)
+        lifecycle.leavings.append(leaving.remove_files)
+        export.media.append(leaving.add_to_export)
         trash.cleaners.append(files.clear_of)
         trash.cleaners.append(bulk.drop_with)
         api.detail_parts.append(own_api.of_call)
         api.detail_fields["recordings"] = partial(own_api.RecordingDetailSerializer, many=True)
-        views.page_parts.append(listening_views.recordings_of_call)

@@ -1,9 +1,12 @@
-"""Everything a tenant's tables hold as a ZIP of NDJSON files: one line a row, without passwords, keys and sessions."""
+"""Everything a tenant's tables hold as a ZIP of NDJSON files: one line a row, without passwords, keys and sessions.
+
+With its recordings, when asked for, as files beside the tables.
+"""
 
 import json
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,9 +19,12 @@ from django.utils import timezone
 from tenants.changes import Actor, announce
 from tenants.errors import RefusedError
 from tenants.models import Tenant, TenantExport
-from tenants.schemas import enter_public
+from tenants.schemas import enter_public, in_schema
 
 log = structlog.get_logger(__name__)
+
+# Filled by a higher room: adds the tenant's recordings to the archive, inside its schema, and says how far it is.
+media: list[Callable[[zipfile.ZipFile, Callable[[str], None]], None]] = []
 
 # Sessions, lock-outs and credentials: of no use elsewhere, and not to be carried about.
 _LEFT_OUT = re.compile(
@@ -40,7 +46,7 @@ def finished_exports(tenant: Tenant) -> "QuerySet[TenantExport]":
 
 
 @transaction.atomic
-def request_export(actor: Actor, tenant: Tenant) -> TenantExport:
+def request_export(actor: Actor, tenant: Tenant, *, with_recordings: bool = False) -> TenantExport:
     """One at a time; `run_export` makes the file."""
     Tenant.objects.select_for_update().get(pk=tenant.pk)
     if tenant.state not in {Tenant.State.ACTIVE, Tenant.State.SUSPENDED}:
@@ -48,8 +54,13 @@ def request_export(actor: Actor, tenant: Tenant) -> TenantExport:
     TenantExport.objects.filter(tenant=tenant, state=TenantExport.State.RUNNING).update(
         state=TenantExport.State.FAILED, progress="Another export was begun"
     )
-    export = TenantExport.objects.create(tenant=tenant, progress="Waiting for a worker")
-    announce(actor, "tenant.export_requested", subject=tenant.name, subject_id=tenant.pk)
+    export = TenantExport.objects.create(
+        tenant=tenant, progress="Waiting for a worker", with_recordings=with_recordings
+    )
+    announce(
+        actor, "tenant.export_requested", subject=tenant.name, subject_id=tenant.pk,
+        after={"with_recordings": with_recordings},
+    )  # fmt: skip
 
     from tenants.tasks import export_tenant  # tasks are doors on this module
 
@@ -105,10 +116,18 @@ def _write(export: TenantExport, file: IO[bytes]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("tenant.json", json.dumps(_about(tenant), ensure_ascii=False, indent=2))
         for number, (table, columns) in enumerate(tables.items(), 1):
-            _still_running(export).update(progress=f"Table {number} of {len(tables)}: {table}")
+            _report(export, f"Table {number} of {len(tables)}: {table}")
             with archive.open(f"{table}.ndjson", "w", force_zip64=True) as member:
                 for line in _lines(tenant.schema_name, table, columns):
                     member.write(line.encode() + b"\n")
+        if export.with_recordings:
+            with in_schema(tenant.schema_name):
+                for add in media:
+                    add(archive, lambda progress: _report(export, progress))
+
+
+def _report(export: TenantExport, progress: str) -> None:
+    _still_running(export).update(progress=progress)
 
 
 def _about(tenant: Tenant) -> dict[str, Any]:

@@ -21,6 +21,11 @@ from tenants.values import clean_fields, currency, flag, host_label, sip_domain,
 
 log = structlog.get_logger(__name__)
 
+# Filled by higher rooms. `objections` are asked inside the tenant's schema before it may be deleted and raise what
+# forbids it; `leavings` remove what lies outside the tables, before these are dropped, and may be called again.
+objections: list[Callable[[], None]] = []
+leavings: list[Callable[[Tenant], None]] = []
+
 STUCK_AFTER = timedelta(minutes=2)
 _ROUTES_AT_ONCE = 10_000
 _CLEANERS = {
@@ -148,6 +153,8 @@ def request_deletion(actor: Actor, tenant: Tenant, *, typed_host: str, without_e
     never_built = tenant.state == Tenant.State.FAILED
     if not never_built and not without_export and not export.finished_exports(tenant).exists():
         raise RefusedError("not_exported", "Export this tenant first, or say that no export is wanted.")
+    if not never_built:
+        _hear_objections(tenant)
     tenant.state, tenant.progress, tenant.progress_at = Tenant.State.DELETING, "Waiting for a worker", timezone.now()
     tenant.save(update_fields=["state", "progress", "progress_at"])
     announce(
@@ -169,6 +176,12 @@ def drop_again(actor: Actor, tenant: Tenant) -> None:
     _schedule_drop(tenant.pk)
 
 
+def _hear_objections(tenant: Tenant) -> None:
+    with in_schema(tenant.schema_name):
+        for object_to in objections:
+            object_to()
+
+
 def _schedule_drop(tenant_id: int) -> None:
     from tenants.tasks import drop_tenant  # tasks are doors on this module
 
@@ -181,6 +194,9 @@ def drop(tenant: Tenant) -> None:
     with _alone(tenant) as mine:
         if not mine or not Tenant.objects.filter(pk=tenant.pk, state=Tenant.State.DELETING).exists():
             return
+        report(tenant, "Removing its files")
+        for remove in leavings:
+            remove(tenant)
         report(tenant, "Removing its tables")
         _drop_schema(tenant)
         report(tenant, "Removing its call routes")

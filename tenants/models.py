@@ -100,6 +100,7 @@ class TenantExport(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="exports")
     state = models.CharField(max_length=7, choices=State.choices, default=State.RUNNING)
     progress = models.CharField(max_length=200, blank=True, default="")
+    with_recordings = models.BooleanField(default=False)
     file_name = models.CharField(max_length=200, blank=True, default="")  # below EXPORT_DIR
     size = models.BigIntegerField(default=0)  # bytes
     created_at = models.DateTimeField(default=timezone.now)

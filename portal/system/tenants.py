@@ -159,7 +159,12 @@ def tenant_retry(request: HttpRequest, tenant_id: int) -> HttpResponse:
 @require_POST
 def tenant_export(request: HttpRequest, tenant_id: int) -> HttpResponse:
     tenant = _tenant(tenant_id)
-    _tell(request, lambda: export.request_export(actor_of(request), tenant), "The export has begun.")
+    wanted = request.POST.get("recordings") == "yes"
+    _tell(
+        request,
+        lambda: export.request_export(actor_of(request), tenant, with_recordings=wanted),
+        "The export has begun.",
+    )
     return redirect("tenant", tenant_id)
 
 

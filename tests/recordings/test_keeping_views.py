@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -185,8 +185,8 @@ def test_rest_tells_the_storage(acme: Tenant, program: Client) -> None:
 def _shown(row: Recording, **more: Any) -> dict[str, Any]:
     row.refresh_from_db()
 
-    def written(moment: Any) -> str | None:
-        return moment and moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    def written(moment: datetime | None) -> str | None:
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
 
     shown = {
         "id": str(row.pk), "session_id": row.session_id, "medium": "audio", "state": "ready", "caller": "1888722",

@@ -16,13 +16,16 @@ def user(role: Role, number: str = "", name: str = "") -> User:
 
 
 def program(role: Role = Role.ADMIN, number: str = "", scopes: list[str] | None = None, host: str = "acme") -> Client:
-    owner = user(role, number, f"u-{role}{number}{len(scopes or [])}")
+    """The same one again when it is asked for again."""
+    name = f"u-{role}{number}{'+'.join(scopes) if scopes else 0}"
+    owner = User.objects.filter(username=name).first() or user(role, number, name)
     secret = f"{host}-{owner.username}"
-    ApiToken.objects.create(user=owner, name="t", token_hash=token_hash(secret), hint="t", scopes=scopes or [])
+    hashed = {"name": "t", "hint": "t", "user": owner, "scopes": scopes or []}
+    ApiToken.objects.get_or_create(token_hash=token_hash(secret), defaults=hashed)
     return Client(headers={"host": f"{host}.portal.test", "authorization": f"Bearer {secret}"})
 
 
 def browser(role: Role = Role.ADMIN, number: str = "", host: str = "acme") -> Client:
     client = Client(headers={"host": f"{host}.portal.test"})
-    client.force_login(user(role, number))
+    client.force_login(User.objects.filter(username=f"u-{role}{number}").first() or user(role, number))
     return client

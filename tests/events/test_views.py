@@ -14,11 +14,11 @@ from django.utils import timezone
 from accounts.models import AuditEntry, User
 from accounts.roles import Role
 from events import samples
-from events.deliveries import lease_due, settle
-from events.models import Attempt, Delivery, Endpoint
+from events.deliveries import lease_due, settle, stop_outdated
+from events.models import Attempt, Delivery, Endpoint, Event
 from tenants.models import Tenant
 from tenants.schemas import in_schema
-from tests.events.conftest import write
+from tests.events.conftest import AT, write
 from tests.events.receiver import receiver
 from tests.events.test_deliveries import NOW, answered
 
@@ -225,8 +225,8 @@ def test_pages_need_no_inline_script_or_style(browser: Client, make_endpoint: Ma
 
 DOORS = [
     ("get", ""), ("get", "/new"), ("post", "/new"), ("get", "/{endpoint}"), ("post", "/{endpoint}"),
-    ("get", "/{endpoint}/health"), ("post", "/{endpoint}/delete"), ("post", "/{endpoint}/rotate"),
-    ("post", "/{endpoint}/test"),
+    ("get", "/{endpoint}/health"), ("get", "/{endpoint}/log"), ("post", "/{endpoint}/delete"),
+    ("post", "/{endpoint}/rotate"), ("post", "/{endpoint}/test"),
     ("get", "/deliveries/{delivery}"), ("post", "/deliveries/{delivery}/again"),
 ]  # fmt: skip
 
@@ -284,3 +284,114 @@ def test_every_form_carries_its_token(browser: Client, make_endpoint: Make) -> N
 def test_missing_rows(browser: Client) -> None:
     for door in ("/77", "/99999999999999999999", "/deliveries/77"):
         assert browser.get(PAGE + door).status_code == 404
+
+
+def test_log_asks_how_its_rows_are_now_and_adds_none_by_itself(browser: Client, make_endpoint: Make) -> None:
+    endpoint = make_endpoint()
+    write("a", "b")
+    path = f"{PAGE}/{endpoint.pk}"
+    newest = Delivery.objects.order_by("-id").first()
+    assert newest is not None
+    live = f"{path}/log?&upto={newest.pk}"
+    page = text_of(browser.get(path))
+    assert (
+        f'id="log-rows" hx-get="{live.replace("&", "&amp;")}" hx-trigger="every 10s" hx-swap="outerHTML show:none"'
+        in page
+    )
+    settle(endpoint.pk, [answered(lease_due(endpoint, most=1, now=NOW)[0], 200)], now=NOW)
+    write("c")
+    now = text_of(browser.get(live))
+    assert re.findall(r'data-slot="title">(\w+)<', now) == ["b", "a"]
+    assert now.count("Delivered</span>") == 1
+    assert f'hx-get="{live.replace("&", "&amp;")}"' in now  # and so it goes on asking for the same rows
+    assert re.findall(r'id="log-fresh" aria-live="polite" hx-swap-oob="true"><a class="fresh" href="([^"]+)"', now) == [
+        f"{path}#log",
+    ]  # fmt: skip
+    assert "1 new delivery</a>" in now
+    fresh = re.search(r'hx-get="([^"]+)" hx-target="#log-rows"', now)[1]  # type: ignore[index]
+    assert re.findall(r'data-slot="title">(\w+)<', text_of(browser.get(fresh))) == ["c", "b", "a"]
+    assert "1 new" not in text_of(browser.get(f"{path}/log?state=delivered&upto={newest.pk}"))
+
+
+def test_live_log_of_nothing_shows_the_first_rows(browser: Client, make_endpoint: Make) -> None:
+    endpoint = make_endpoint()
+    live = f"{PAGE}/{endpoint.pk}/log?"
+    assert f'hx-get="{live}"' in text_of(browser.get(f"{PAGE}/{endpoint.pk}"))
+    write("a")
+    assert re.findall(r'data-slot="title">(\w+)<', text_of(browser.get(live))) == ["a"]
+
+
+def test_log_is_filtered_by_type_time_and_failure(browser: Client, make_endpoint: Make) -> None:
+    endpoint = make_endpoint(event_types=("call_cdr", "cdr_updated"))
+    write("a", "b")
+    write("c", type="cdr_updated")
+    settle(endpoint.pk, [answered(lease_due(endpoint, most=1, now=NOW)[0], 500)], now=NOW)
+    Delivery.objects.filter(event=2).update(created_at=AT)
+    path = f"{PAGE}/{endpoint.pk}"
+
+    def sessions(query: str) -> list[str]:
+        return re.findall(r'data-slot="title">(\w+)<', text_of(browser.get(f"{path}?{query}")))
+
+    assert sessions("state=failing") == ["a"]
+    assert sessions("event_type=cdr_updated") == ["c"]
+    assert sessions("from_time=2026-03-01T00:00&to_time=2026-03-02T00:00") == ["b"]
+    wrong = text_of(browser.get(f"{path}?event_type=nonsense&from_time=x"))
+    assert "There is no such event type." in wrong
+    assert wrong.count("This filter is left out.") == 2
+    assert len(re.findall(r'data-slot="title">', wrong)) == 3
+
+
+@pytest.mark.parametrize(
+    ("auth", "said"),
+    [
+        ({"auth": "basic", "username": "anna", "password": "secret1"}, "enter the password for it again."),
+        ({"auth": "bearer", "token": "tok"}, "enter the token for it again."),
+    ],
+)
+def test_credentials_are_asked_for_again_when_the_host_changes(
+    browser: Client, make_endpoint: Make, auth: dict[str, str], said: str
+) -> None:
+    endpoint = make_endpoint(**auth)
+    form = FORM | auth | {"url": "http://127.0.0.2:9/", "password": "", "token": "", "version": "1"}
+    page = text_of(browser.post(f"{PAGE}/{endpoint.pk}", form))
+    assert f"The URL leads to another scheme, host or port now: {said}" in page
+    assert Endpoint.objects.get().url == endpoint.url
+    assert browser.post(f"{PAGE}/{endpoint.pk}", form | auth).status_code == 302
+    assert Endpoint.objects.get().url == "http://127.0.0.2:9/"
+
+
+def test_secret_is_not_rotated_faster_than_promises_end(browser: Client, make_endpoint: Make) -> None:
+    endpoint = make_endpoint()
+    for _ in range(4):
+        browser.post(f"{PAGE}/{endpoint.pk}/rotate")
+    secret = Endpoint.objects.get().secret
+    refused = text_of(browser.post(f"{PAGE}/{endpoint.pk}/rotate", follow=True))
+    assert "4 former secrets still sign for the 24 hours they were promised. Rotate again in 24 hours." in refused
+    assert Endpoint.objects.get().secret == secret
+
+
+def test_delivery_on_its_way_is_live_and_queues_what_is_asked_for(browser: Client, make_endpoint: Make) -> None:
+    endpoint = make_endpoint()
+    write("a")
+    (leased,) = lease_due(endpoint, most=1, now=timezone.now())
+    path = f"{PAGE}/deliveries/{Delivery.objects.get().pk}"
+    again = text_of(browser.post(f"{path}/again", follow=True))
+    assert "It is being tried at this moment, and is sent again after that." in again
+    live = f'hx-get="{path}" hx-trigger="every 5s" hx-select="#delivery-tries" hx-select-oob="#delivery-state"'
+    assert live in again
+    settle(endpoint.pk, [answered(leased, 200)], now=timezone.now())
+    settle(endpoint.pk, [answered(lease_due(endpoint, most=1, now=NOW)[0], 200)], now=NOW)
+    ended = text_of(browser.get(path))
+    assert live not in ended
+    assert "Delivered</span>" in ended
+
+
+def test_stopped_says_by_whom(browser: Client, make_endpoint: Make) -> None:
+    endpoint = make_endpoint()
+    write("a", "b")
+    settle(endpoint.pk, [answered(lease_due(endpoint, most=1, now=NOW)[0], 410)], now=NOW)
+    Event.objects.filter(id=2).update(written_at=timezone.now() - timedelta(days=31))
+    Delivery.objects.update(started_at=timezone.now() - timedelta(days=31))
+    stop_outdated(before=timezone.now() - timedelta(days=30), now=timezone.now())
+    page = text_of(browser.get(f"{PAGE}/{endpoint.pk}"))
+    assert re.findall(r'data-is="bad">(Stopped[^<]+)</span>', page) == ["Stopped, too old", "Stopped by the receiver"]

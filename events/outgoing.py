@@ -5,6 +5,7 @@
 
 import asyncio
 import base64
+import os
 import re
 import secrets
 import socket
@@ -389,7 +390,8 @@ def _words(error: Exception) -> str:
         case aiohttp.ClientSSLError() | ssl.SSLError():
             return "No secure connection could be made"
         case aiohttp.ClientConnectorError():
-            return f"No connection: {error.os_error.strerror or 'refused'}"
+            number = error.os_error.errno
+            return f"No connection: {os.strerror(number).lower() if number and number > 0 else 'refused'}"
         case aiohttp.ServerDisconnectedError() | ConnectionResetError():
             return "The receiver closed the connection without an answer"
         case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():

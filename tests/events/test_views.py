@@ -115,7 +115,7 @@ def test_test_call_shows_its_outcome(browser: Client, make_endpoint: Make) -> No
     assert there.got[0].headers["webhook-test"] == "true"
     Endpoint.objects.update(url="http://127.0.0.1:9/")
     page = browser.post(f"{PAGE}/{endpoint.pk}/test", follow=True)
-    assert "The test call was not acknowledged: No connection: " in text_of(page)
+    assert "The test call was not acknowledged: No connection: connection refused." in text_of(page)
     assert list(AuditEntry.objects.filter(action="endpoint.tested").values_list("actor", flat=True)) == ["admin"] * 2
 
 

@@ -229,7 +229,9 @@ def in_progress_after(rows: "QuerySet[LiveSession]", cursor: str) -> "QuerySet[L
         return rows
     start, session_id = decode_cursor(cursor, 2)
     moment = time_of(start, "cursor")
-    return rows.filter(start_time__lte=moment).exclude(start_time=moment, session_id__lte=str(session_id))
+    if not isinstance(session_id, str) or "\0" in session_id:
+        raise ApiError("bad_cursor", "This cursor is not one that a list gave.")
+    return rows.filter(start_time__lte=moment).exclude(start_time=moment, session_id__lte=session_id)
 
 
 def _own_number(person: Any) -> str:

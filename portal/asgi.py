@@ -20,11 +20,12 @@ from pbx.http.uploads import Uploads
 from pbx.http.waiting import CommandsWait
 from portal.limits import BodyLimit
 from portal.sockets import TenantSocketMiddleware
+from recordings.routing import websocket_urlpatterns as live_urlpatterns
 
 application = ProtocolTypeRouter(
     {
         "http": Uploads(django_application, otherwise=BodyLimit(CommandsWait(django_application))),
-        "websocket": TenantSocketMiddleware(URLRouter(websocket_urlpatterns)),
+        "websocket": TenantSocketMiddleware(URLRouter([*live_urlpatterns, *websocket_urlpatterns])),
     }
 )
 

@@ -22,7 +22,7 @@ from recordings.control import Operation
 from recordings.models import Decision, Gap, Recording
 from recordings.policy import MEDIA, Rule, told
 from recordings.selectors import own_number
-from recordings.words import gap_words
+from recordings.words import gap_badge, gap_words
 
 PAGE = 50  # calls
 MOST_COUNTED = 10_000
@@ -30,6 +30,13 @@ MOST_LEGS = 40  # shown of one call, the latest
 MOST_STRETCHES = 60
 State = Recording.State
 Kind = Literal["ringing", "service", "queued", "talking", "held"]
+_RULE_BADGES: Mapping[str, str] = {
+    Rule.SWITCHES_OFF: "switched off",
+    Rule.EXTERNAL_NUMBERS: "both external",
+    Rule.NO_EXTENSION_YET: "no extension",
+    Rule.STOPPED_BY_HAND: "stopped by hand",
+    Rule.NO_VIDEO: "no video",
+}
 _OVER: tuple[Kind, ...] = ("held", "talking", "queued", "service", "ringing")  # the first of those that are so now
 
 
@@ -58,6 +65,7 @@ class MediumState:
     medium: Medium
     state: str  # of the recording, or "off" when there is none
     words: str
+    short: str = ""  # the words for a narrow place
     recording_id: str = ""
     since: datetime | None = None
     asked: str = ""
@@ -201,7 +209,7 @@ def states_of(sessions: Sequence[Session]) -> dict[str, tuple[MediumState, ...]]
                 gap = gaps.get((recording.pk, medium))
                 media.append(_recorded(medium, recording, gap, last.get(recording.pk), rule))
             elif medium == "audio" or medium in session.media:
-                media.append(MediumState(medium, "off", _rule_words(medium, rule)))
+                media.append(MediumState(medium, "off", _rule_words(medium, rule), _RULE_BADGES.get(_rule(rule), "")))
         found[session.session_id] = tuple(media)
     return found
 
@@ -222,6 +230,10 @@ def _rules(session_ids: Sequence[str]) -> dict[tuple[str, str], Decision]:
     return {(row.session_id, row.medium): row for row in latest}
 
 
+def _rule(decision: Decision | None) -> str:
+    return decision.rule if decision else ""
+
+
 def _rule_words(medium: Medium, rule: Decision | None) -> str:
     return told(medium, Rule(rule.rule), rule.extension) if rule else "Nobody has answered yet."
 
@@ -229,22 +241,18 @@ def _rule_words(medium: Medium, rule: Decision | None) -> str:
 def _recorded(
     medium: Medium, recording: Recording, gap: Gap | None, last: Decision | None, rule: Decision | None
 ) -> MediumState:
-    words, since = _rule_words(medium, rule), recording.started_at
-    if gap is not None and recording.state in (State.PAUSED, State.STOPPED):
-        gap.recording = recording
-        words, since = f"{gap_words(gap)}.", gap.since
+    words, short, since = _rule_words(medium, rule), _RULE_BADGES.get(_rule(rule), ""), recording.started_at
     outcome = last.outcome if last else Decision.Outcome.NONE
+    asked = last.command.removesuffix("_recording") if last and outcome == Decision.Outcome.PENDING else ""
+    # A pause is in the ledger from when it was asked for; the switch records until it says that it does not.
+    state = State.RECORDING if (recording.state, asked) == (State.PAUSED, Operation.PAUSE) else recording.state
+    if gap is not None and state in (State.PAUSED, State.STOPPED):
+        gap.recording = recording
+        words, short, since = f"{gap_words(gap)}.", gap_badge(gap.reason), gap.since
     is_refused = outcome in (Decision.Outcome.FAILED, Decision.Outcome.EXPIRED)
-    is_well = recording.state == State.RECORDING and not is_refused
-    return MediumState(
-        medium,
-        recording.state,
-        words,
-        str(recording.pk),
-        since,
-        asked=last.command.removesuffix("_recording") if last and outcome == Decision.Outcome.PENDING else "",
-        problem="" if is_well else recording.problem,
-    )
+    is_well = state == State.RECORDING and not is_refused
+    problem = "" if is_well else recording.problem
+    return MediumState(medium, state, words, short, str(recording.pk), since, asked, problem)
 
 
 # --- Who is where ------------------------------------------------------------------------------------------

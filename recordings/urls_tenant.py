@@ -2,7 +2,18 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from recordings import api, bulk_views, check_views, control_api, keeping_api, keeping_views, listening_views, views
+from recordings import (
+    api,
+    bulk_views,
+    check_views,
+    control_api,
+    keeping_api,
+    keeping_views,
+    reconcile_views,
+    listening_views,
+    live_views,
+    views,
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("call-statistics/recordings", views.recording_list, name="recordings"),
@@ -23,8 +34,35 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/recordings/<str:recording_id>/file", api.RecordingMedia.as_view(), name="api-recording-file"),
     path("api/v1/recordings/<str:recording_id>/peaks", api.RecordingPeaks.as_view(), name="api-recording-peaks"),
     path("api/v1/recordings/<str:recording_id>/plays", api.RecordingPlays.as_view(), name="api-recording-plays"),
+    path("call-statistics/live-calls", live_views.live_calls, name="live-calls"),
+    path("call-statistics/live-calls/command", live_views.command, name="live-calls-command"),
     # A session id is the switch's own word and may hold a slash.
     path("api/v1/calls/<path:session_id>/recording", control_api.CallRecording.as_view(), name="api-call-recording"),
+    path("call-statistics/reconciliation", reconcile_views.recordings_without_file, name="reconciliation"),
+    path(
+        "call-statistics/reconciliation/recordings/<int:recording_id>/put-away",
+        reconcile_views.put_away,
+        name="reconciliation-put-away",
+    ),
+    path(
+        "call-statistics/reconciliation/calls", reconcile_views.calls_without_recording, name="reconciliation-calls"
+    ),
+    path("call-statistics/reconciliation/files", reconcile_views.files_without_call, name="reconciliation-files"),
+    path(
+        "call-statistics/reconciliation/files/<int:file_id>",
+        reconcile_views.quarantined_file,
+        name="reconciliation-file",
+    ),
+    path(
+        "call-statistics/reconciliation/files/<int:file_id>/bytes",
+        reconcile_views.quarantined_file_bytes,
+        name="reconciliation-file-bytes",
+    ),
+    path(
+        "call-statistics/reconciliation/files/<int:file_id>/delete",
+        reconcile_views.quarantined_file_delete,
+        name="reconciliation-file-delete",
+    ),
     path("company/retention", keeping_views.retention_page, name="retention"),
     path("company/retention/trash", keeping_views.trash_page, name="trash"),
     path("company/retention/trash/<int:recording_id>", keeping_views.trash_one, name="trash-one"),

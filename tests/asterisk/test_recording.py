@@ -11,20 +11,21 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from recordings import vault
-from recordings.models import Recording, RecordingFile, Segment
-from tenants.models import Switch, Tenant
+from recordings.models import Gap, Recording, RecordingFile, Segment
+from tenants.models import Switch, SystemSettings, Tenant
 from tenants.schemas import in_schema
 from tests.asterisk.connected import connected
-from tests.asterisk.flows import Lab, blind_transfer, hang_up, open_lab
+from tests.asterisk.flows import ACME, MOBILE, TONES, Lab, blind_transfer, hang_up, leave, mobile_answers, open_lab
 from tests.asterisk.flows import connect as talk
 from tests.asterisk.listening import Recorded
-from tests.asterisk.phone import Phone
+from tests.asterisk.phone import Call, Phone
 from tests.asterisk.rig import Asterisk
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.django_db(transaction=True)]
 
 T = TypeVar("T")
 ALICE, BOB, CAROL = 500, 650, 850  # their tones
+SECRET = 1250  # what must not be in a file
 PATIENCE = 20.0
 LATE = 8  # tenths of a second that a busy test machine may take from an answer until it is recorded
 
@@ -42,6 +43,7 @@ def recorded(switch: Switch) -> Tenant:
 class Part:
     """A segment, and what is heard in its file."""
 
+    recording_id: int
     number: int
     end_reason: str
     sound: Recorded
@@ -66,14 +68,17 @@ async def parts_of(session_id: str) -> list[Part]:
     """The segments of a call that is over, once all files are there."""
 
     def complete() -> list[Part] | None:
-        recording = Recording.objects.filter(session_id=session_id, medium="audio").exclude(ended_at=None).first()
-        if recording is None:
+        ended = Recording.objects.filter(switch_session_id=session_id, medium="audio").exclude(ended_at=None)
+        if (recording := ended.first()) is None:
             return None
         segments = list(Segment.objects.filter(recording=recording).exclude(started_at=None).order_by("number"))
         files = {file.segment_id: file for file in RecordingFile.objects.filter(segment__in=segments)}
         if not segments or len(files) < len(segments):
             return None
-        return [Part(each.number, each.end_reason, Recorded(b"".join(vault.read(files[each.pk])))) for each in segments]
+        return [
+            Part(recording.pk, each.number, each.end_reason, Recorded(b"".join(vault.read(files[each.pk]))))
+            for each in segments
+        ]
 
     return await until(complete)
 
@@ -124,3 +129,148 @@ async def test_no_voice_is_lost_after_a_blind_transfer(asterisk: Asterisk, switc
         # The portal decides when the call is answered: before its order nothing runs.
         assert said.bob - LATE <= bob.count("#") <= said.bob + 3, heard
         assert said.carol - 2 <= carol.count("#") <= said.carol + 3, heard
+
+
+async def dial(call: Call, code: str) -> None:
+    """A feature code, and a moment until the portal and Asterisk have done what it asks."""
+    await call.press(code)
+    await asyncio.sleep(1.5)
+
+
+def gaps_of(session_id: str) -> list[tuple[str, str, str]]:
+    rows = Gap.objects.filter(recording__session_id=session_id, recording__medium="audio").order_by("since")
+    return [(gap.reason, gap.begun_by, gap.ended_by) for gap in rows]
+
+
+@pytest.mark.parametrize("style", ["skip", "silence"])
+async def test_a_pause_is_not_in_the_file(asterisk: Asterisk, switch: Switch, recorded: Tenant, style: str) -> None:
+    """*48 by the caller, *49 by the callee: what was said between is gone, or silence."""
+    recorded.pause_style = style
+    await recorded.asave()
+    async with connected(switch), open_lab(asterisk) as lab:
+        alice, bob, _ = await three(lab, 201)
+        caller, callee = await talk(alice, "202", bob)
+        await dial(caller, "*48")
+        await caller.send_tone(SECRET)
+        await callee.send_tone(SECRET)
+        await asyncio.sleep(2)
+        await caller.send_tone(ALICE)
+        await callee.send_tone(BOB)
+        await asyncio.sleep(0.2)
+        await dial(callee, "*49")
+        await asyncio.sleep(0.5)
+        await hang_up(caller, callee)
+        (part,) = await parts_of(callee.session_id)
+        gaps = await sync_to_async(in_acme(lambda: gaps_of(callee.session_id)))()
+    assert gaps == [("paused", "phone 201", "phone 202")]
+    lines = part.sound.lines((ALICE, BOB, SECRET))
+    assert set(lines) == {ALICE, BOB}
+    pause = r"\.{25,45}" if style == "silence" else r"\.{0,2}"
+    for line in lines.values():
+        talk_pause_talk = re.fullmatch(rf"#[#.]*#({pause})#[#.]*", line)
+        assert talk_pause_talk, lines
+    assert (part.sound.seconds > 5.5) is (style == "silence")
+
+
+async def test_codes_start_and_stop_a_recording(asterisk: Asterisk, switch: Switch, tenants: None) -> None:
+    """Nothing is recorded by the settings; *44 begins it, *45 ends it, *44 begins a second segment."""
+    async with connected(switch), open_lab(asterisk) as lab:
+        alice, bob, _ = await three(lab, 201)
+        caller, callee = await talk(alice, "202", bob)
+        await dial(callee, "*44")
+        await dial(caller, "*45")
+        await caller.send_tone(SECRET)
+        await asyncio.sleep(1)
+        await caller.send_tone(ALICE)
+        await asyncio.sleep(0.2)
+        await dial(caller, "*44")
+        await hang_up(callee, caller)
+        parts = await parts_of(callee.session_id)
+        gaps = await sync_to_async(in_acme(lambda: gaps_of(callee.session_id)))()
+    assert [(part.number, part.end_reason) for part in parts] == [(1, "stopped"), (2, "call_ended")]
+    assert [reason for reason, _, _ in gaps] == ["stopped"]
+    for part in parts:
+        assert set(part.sound.lines((ALICE, BOB, SECRET))) == {ALICE, BOB}
+
+
+async def test_dual_tracks_have_the_caller_left(asterisk: Asterisk, switch: Switch, recorded: Tenant) -> None:
+    recorded.record_dual_tracks = True
+    await recorded.asave()
+    async with connected(switch), open_lab(asterisk) as lab:
+        alice, bob, _ = await three(lab, 201)
+        caller, callee = await talk(alice, "202", bob)
+        await asyncio.sleep(1)
+        await hang_up(caller, callee)
+        (part,) = await parts_of(callee.session_id)
+    assert [set(part.sound.lines((ALICE, BOB), lane)) for lane in (0, 1)] == [{ALICE}, {BOB}]
+
+
+@pytest.mark.parametrize("on", [False, True])
+async def test_between_external_numbers(asterisk: Asterisk, switch: Switch, recorded: Tenant, on: bool) -> None:
+    """The trunk calls 101, who transfers the caller to a mobile: it is recorded on, or not a second more."""
+    await SystemSettings.objects.aupdate(record_external_calls=on)
+    async with connected(switch), open_lab(asterisk) as lab:
+        extension = await lab.extension("101")
+        caller, first = await talk(lab.trunk, "18800101", extension)
+        answering = asyncio.create_task(mobile_answers(lab))
+        await blind_transfer(first, MOBILE)
+        second = await answering
+        await asyncio.sleep(3)
+        await hang_up(second, caller)
+        parts = await parts_of(first.session_id)
+    tones = (TONES["trunk", ""], TONES["101", ACME], TONES["mobile", ""])
+    heard = [part.sound.lines(tones) for part in parts]
+    if on:
+        assert [part.end_reason for part in parts] == ["transfer", "call_ended"]
+        assert set(heard[1]) == {tones[0], tones[2]}
+        assert heard[1][tones[2]].count("#") >= 20
+    else:
+        assert [part.end_reason for part in parts] == ["external_numbers"]
+        assert {tones[0], tones[1]} <= set(heard[0])
+        assert heard[0].get(tones[2], "").count("#") < 10  # the mobile is heard for less than a second, if at all
+
+
+async def test_an_attended_transfer_goes_on_with_both(asterisk: Asterisk, switch: Switch, recorded: Tenant) -> None:
+    """A calls B, who asks C and joins the two."""
+    async with connected(switch), open_lab(asterisk) as lab:
+        alice, bob, carol = await three(lab, 201)
+        caller, first = await talk(alice, "202", bob)
+        await first.hold()
+        consulting, second = await talk(bob, "203", carol)
+        await leave(first, status=await first.transfer_to_call(consulting))
+        await consulting.until_ended()
+        await asyncio.sleep(2.5)
+        await hang_up(caller, second)
+        parts = await parts_of(first.session_id)
+    assert {ALICE, BOB} <= set(parts[0].sound.lines((ALICE, BOB, CAROL)))
+    last = parts[-1].sound.lines((ALICE, BOB, CAROL))
+    assert set(last) == {ALICE, CAROL}
+    assert all(line.count("#") >= 15 for line in last.values()), last
+
+
+async def test_a_connector_that_dies_loses_nothing(asterisk: Asterisk, switch: Switch, recorded: Tenant) -> None:
+    """The portal goes away while it records, and comes back: one file, with what was said meanwhile."""
+    async with open_lab(asterisk) as lab:
+        alice, bob, _ = await three(lab, 201)
+        async with connected(switch):
+            caller, callee = await talk(alice, "202", bob)
+        await asyncio.sleep(1.5)
+        async with connected(switch):
+            await asyncio.sleep(1)
+            await hang_up(caller, callee)
+            (part,) = await parts_of(callee.session_id)
+    for line in part.sound.lines((ALICE, BOB)).values():
+        assert re.fullmatch(r"#{30,}\.?", line), line
+
+
+async def test_a_call_that_ended_unseen_is_fetched_later(asterisk: Asterisk, switch: Switch, recorded: Tenant) -> None:
+    async with open_lab(asterisk) as lab:
+        alice, bob, _ = await three(lab, 201)
+        async with connected(switch):
+            caller, callee = await talk(alice, "202", bob)
+        await hang_up(caller, callee)
+        async with connected(switch):
+            (part,) = await parts_of(callee.session_id)
+    assert set(part.sound.lines((ALICE, BOB))) == {ALICE, BOB}
+    left = [path.name for path in (asterisk.recordings / "voxledger").glob(f"{part.recording_id}-*")]
+    assert left == []

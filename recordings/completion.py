@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from cdr.models import CDR
+from cdr.models import CDR, LiveSession
 from events import recording_messages
 from events.recording_messages import RecordingFact, tell
 from recordings import joined, probe, trash, vault
@@ -199,12 +199,16 @@ def judge(segments: Sequence[Delivered], *, files_are_due: bool) -> Judgement:
         return Judgement(Outcome.WAITS)
     missing = [str(each.number) for each in wanted if not each.state]
     if missing:
-        word = f"segment {missing[0]}" if len(missing) == 1 else f"segments {', '.join(missing)}"
-        problem = f"The file of {word} is missing: the switch did not deliver it in time."
-        return Judgement(Outcome.FAILED, problem) if files_are_due else Judgement(Outcome.WAITS)
+        return Judgement(Outcome.FAILED, _missed(missing)) if files_are_due else Judgement(Outcome.WAITS)
     if not any(each.state == RecordingFile.State.READY for each in wanted):
         return Judgement(Outcome.FAILED, "Nothing was recorded: no file holds any sound or picture.")
     return Judgement(Outcome.READY)
+
+
+def _missed(numbers: Sequence[str]) -> str:
+    if len(numbers) == 1:
+        return f"The file of segment {numbers[0]} is missing: the switch did not deliver it in time."
+    return f"The files of segments {', '.join(numbers)} are missing: the switch did not deliver them in time."
 
 
 def settle_calls(session_ids: Sequence[str]) -> None:
@@ -350,6 +354,7 @@ def _become_failed(recording: Recording, files: Sequence[RecordingFile], problem
 def _tell(recording: Recording, what: Literal["recording_ready", "recording_failed"]) -> None:
     tenant: Tenant = Tenant.objects.get(schema_name=current_schema())
     cdr_id = CDR.objects.filter(session_id=recording.session_id).values_list("pk", flat=True).first()
+    live = LiveSession.objects.filter(session_id=recording.session_id).values_list("cdr_id", flat=True)
     file = None
     if what == "recording_ready":
         media = joined.Joined(recording)
@@ -361,7 +366,7 @@ def _tell(recording: Recording, what: Literal["recording_ready", "recording_fail
             file_name=media.file_name,
         )
     fact = RecordingFact(
-        type=what, at=timezone.now(), session_id=recording.session_id, cdr_id=cdr_id or 0,
+        type=what, at=timezone.now(), session_id=recording.session_id, cdr_id=cdr_id or live.first() or 0,
         recording_id=str(recording.pk), medium="video" if recording.medium == "video" else "audio", actor=SYSTEM,
         reason=recording.problem if what == "recording_failed" else "", file=file,
     )  # fmt: skip

@@ -160,20 +160,26 @@ class Sending(Iterator[bytes]):
 
     def __init__(self, blocks: Iterator[bytes], sent: Callable[[int], None]) -> None:
         self._blocks, self._tell, self._schema = blocks, sent, current_schema()
-        self._sent, self._closed = 0, False
+        self.sent, self._closed = 0, False
         self._lock = Lock()  # the listener may go while a thread reads
 
     def __next__(self) -> bytes:
+        block = self.read()
+        if not block:
+            raise StopIteration
+        self.sent += len(block)
+        return block
+
+    def read(self) -> bytes:
+        """The next block, not yet sent; empty at the end."""
         with self._lock:
             if self._closed:
-                raise StopIteration
+                return b""
             try:
-                block = next(self._blocks)
+                return next(self._blocks, b"")
             except VaultError as error:  # too late for another status: the connection breaks off
                 log.error("recording broke off", tenant=self._schema, error=error.code)
                 raise
-            self._sent += len(block)
-            return block
 
     def close(self) -> None:
         with self._lock:
@@ -183,7 +189,7 @@ class Sending(Iterator[bytes]):
             if close := getattr(self._blocks, "close", None):
                 close()
         with in_schema(self._schema):
-            self._tell(self._sent)
+            self._tell(self.sent)
 
 
 class Streamed(StreamingHttpResponse):
@@ -202,10 +208,11 @@ class Streamed(StreamingHttpResponse):
 async def _read_ahead(sending: Sending) -> AsyncIterator[bytes]:
     await sync_to_async(_release_connection)()
     loop = asyncio.get_running_loop()
-    ahead = loop.run_in_executor(_readers, next, sending, b"")
+    ahead = loop.run_in_executor(_readers, sending.read)
     try:
         while block := await ahead:
-            ahead = loop.run_in_executor(_readers, next, sending, b"")
+            ahead = loop.run_in_executor(_readers, sending.read)
+            sending.sent += len(block)
             yield block
     finally:
         ahead.cancel()

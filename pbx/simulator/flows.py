@@ -39,6 +39,10 @@ class Script:
         """Different extensions, as many as there are if fewer."""
         return self.dice.sample(list(self.world.extensions), min(count, len(self.world.extensions)))
 
+    def whose(self, switch: Callable[[Number], bool]) -> Number:
+        """An extension with that switch on, or any when none has it."""
+        return self.dice.choice([each for each in self.world.extensions if switch(each)] or list(self.world.extensions))
+
     def outsider(self) -> Number:
         return Number(*self.dice.choice(OUTSIDERS))
 
@@ -270,6 +274,46 @@ def forwarded_to_a_mobile(script: Script) -> None:
     script.talk_and_hang_up(target)
 
 
+def recording_is_paused_for_a_card_number(script: Script) -> None:
+    """By the feature codes, as an agent does it who must not keep what he is about to hear."""
+    agent = script.whose(lambda each: each.records_audio)
+    script.start_from_trunk(extension(agent))
+    target = script.ring(extension(agent))
+    script.wait(1, 3)
+    script.answer(target)
+    script.wait(5, 9)
+    script.tell("feature.dialled", code=script.world.pause_code, leg=target)
+    script.wait(4, 8)
+    script.tell("feature.dialled", code=script.world.resume_code, leg=target)
+    script.talk_and_hang_up(target)
+
+
+def transferred_to_a_mobile(script: Script) -> None:
+    """From then on both parties are external, and the system switch decides."""
+    agent = script.whose(lambda each: each.records_audio)
+    script.start_from_trunk(extension(agent))
+    target = script.ring(extension(agent))
+    script.wait(1, 3)
+    script.answer(target)
+    script.wait(5, 10)
+    script.end(target, "referred")
+    line = {"trunk": script.world.trunk, "outbound_caller_id": script.dice.choice(list(script.world.dids) or [""])}
+    target = script.ring(external(Number("12025550188")), **line)
+    script.wait(1, 4)
+    script.answer(target)
+    script.talk_and_hang_up(target)
+
+
+def video_call(script: Script) -> None:
+    callee = script.whose(lambda each: each.records_video)
+    caller = next(each for each in script.colleagues(2) if each.number != callee.number)
+    script.start_inside(caller, extension(callee), media=["audio", "video"])
+    target = script.ring(extension(callee))
+    script.wait(1, 4)
+    script.answer(target)
+    script.talk_and_hang_up(target)
+
+
 Flow = Callable[[Script], None]
 WEIGHTS: dict[Flow, int] = {
     ivr_queue_and_two_agents: 6,
@@ -281,17 +325,22 @@ WEIGHTS: dict[Flow, int] = {
     ring_group: 2,
     blind_transfer: 2,
     attended_transfer: 2,
+    recording_is_paused_for_a_card_number: 2,
+    transferred_to_a_mobile: 2,
+    video_call: 2,
     busy: 1,
     unknown_number: 1,
     caller_transfers_the_call_away: 1,
     forwarded_to_a_mobile: 1,
 }
-_NEED_A_TRUNK = frozenset(WEIGHTS) - {colleague_calls_colleague, busy, unknown_number, caller_transfers_the_call_away}
+_NEED_NO_TRUNK = {colleague_calls_colleague, video_call, busy, unknown_number, caller_transfers_the_call_away}
+# So that a portal just started soon has each kind of recording to show.
+SHOWN_FIRST = (recording_is_paused_for_a_card_number, video_call, transferred_to_a_mobile)
 
 
 def write_call(world: World, session_id: str, dice: random.Random) -> list[Step]:
     """Some call of this tenant, in the order in which it happens."""
-    possible = {flow: weight for flow, weight in WEIGHTS.items() if world.trunk or flow not in _NEED_A_TRUNK}
+    possible = {flow: weight for flow, weight in WEIGHTS.items() if world.trunk or flow in _NEED_NO_TRUNK}
     flow = dice.choices(list(possible), list(possible.values()))[0]
     return script_of(flow, world, session_id, dice)
 

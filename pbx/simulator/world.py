@@ -25,6 +25,8 @@ _MOST = 100
 class Number:
     number: str
     name: str = ""
+    records_audio: bool = False
+    records_video: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class World:
     ivr: Number = field(default=Number("5000", "Reception menu"))
     queue: Number = field(default=Number("8000", "Support queue"))
     group: Number = field(default=Number("7000", "Everyone"))
+    pause_code: str = "*48"
+    resume_code: str = "*49"
 
 
 def worlds() -> list[World]:
@@ -55,6 +59,13 @@ def _world(tenant: Tenant) -> World:
     trunk = Trunk.objects.filter(tenant=tenant).values_list("name", flat=True).first() or ""
     dids = InboundRule.objects.filter(tenant=tenant, kind=InboundRule.Kind.DID).values_list("number", flat=True)[:_MOST]
     with in_schema(tenant.schema_name):
-        numbers = Extension.objects.filter(enabled=True).order_by("number").values_list("number", "display_name")
-        extensions = [Number(number, name) for number, name in numbers[:_MOST]]
-    return World(domain=domain, trunk=trunk, dids=list(dids), extensions=extensions)
+        rows = Extension.objects.filter(enabled=True).order_by("number")[:_MOST]
+        extensions = [Number(row.number, row.display_name, row.record_audio, row.record_video) for row in rows]
+    return World(
+        domain=domain,
+        trunk=trunk,
+        dids=list(dids),
+        extensions=extensions,
+        pause_code=tenant.pause_recording_code,
+        resume_code=tenant.resume_recording_code,
+    )

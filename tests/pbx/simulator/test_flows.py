@@ -16,7 +16,13 @@ WORLD = World(
     domain="acme.test",
     trunk="Acme line",
     dids=("12025550110",),
-    extensions=[Number("101", "Anna"), Number("102", "Ben"), Number("103", "Cleo")],
+    extensions=[
+        Number("101", "Anna"),
+        Number("102", "Ben", records_audio=True),
+        Number("103", "Cleo", records_video=True),
+    ],
+    pause_code="*58",
+    resume_code="*59",
 )
 START = datetime(2026, 3, 22, 9, tzinfo=UTC)
 
@@ -53,6 +59,9 @@ HANG_UP = {"caller_disconnect", "callee_disconnect"}
         (flows.attended_transfer, "inbound", "answered", HANG_UP, [0, 0]),
         (flows.outbound, "outbound", "answered", HANG_UP, [0]),
         (flows.forwarded_to_a_mobile, "inbound_outbound", "answered", HANG_UP, [302, 0]),
+        (flows.recording_is_paused_for_a_card_number, "inbound", "answered", HANG_UP, [0]),
+        (flows.transferred_to_a_mobile, "inbound_outbound", "answered", HANG_UP, [0, 0]),
+        (flows.video_call, "internal", "answered", HANG_UP, [0]),
     ],
 )
 def test_a_flow_ends_as_its_record(
@@ -67,7 +76,8 @@ def test_a_flow_ends_as_its_record(
 
 
 def test_every_flow_is_tested_and_used() -> None:
-    assert len(flows.WEIGHTS) == 13
+    assert len(flows.WEIGHTS) == 16
+    assert set(flows.SHOWN_FIRST) < set(flows.WEIGHTS)
 
 
 def test_a_tenant_without_a_trunk_talks_to_itself() -> None:
@@ -75,6 +85,24 @@ def test_a_tenant_without_a_trunk_talks_to_itself() -> None:
     for seed in range(50):
         steps = write_call(world, "7", random.Random(seed))
         assert steps[0].event["caller"]["kind"] == "extension"
+
+
+def test_the_codes_are_the_tenants_and_an_agent_who_is_recorded_dials_them() -> None:
+    for seed in range(10):
+        steps = script_of(flows.recording_is_paused_for_a_card_number, WORLD, "7", random.Random(seed))
+        (target,) = [step.event for step in steps if step.event["type"] == "target.added"]
+        codes = [step.event for step in steps if step.event["type"] == "feature.dialled"]
+        assert target["callee"]["number"] == "102"
+        assert [(event["code"], event["leg"]) for event in codes] == [
+            ("*58", target["target_id"]), ("*59", target["target_id"]),
+        ]  # fmt: skip
+
+
+def test_a_video_call_goes_to_somebody_whose_video_is_recorded() -> None:
+    for seed in range(10):
+        started = script_of(flows.video_call, WORLD, "7", random.Random(seed))[0].event
+        assert (started["media"], started["callee"]["number"]) == (["audio", "video"], "103")
+        assert started["caller"]["number"] != "103"
 
 
 def test_outbound_calls_show_a_did() -> None:

@@ -16,6 +16,7 @@ from portal.demo.kept import Kept, KeptExtension, KeptSystem, KeptTenant, KeptUs
 from portal.demo.plan import HTTP_SWITCH, SIMULATOR, TENANTS, TOKEN, DemoTenant, Number, Person
 from tenants.addresses import system_address, tenant_address
 from tenants.changes import SYSTEM
+from tenants.company import change_company
 from tenants.crypto import token_hash
 from tenants.inbound_rules import create_inbound_rule
 from tenants.lifecycle import begin_again, create_tenant
@@ -23,6 +24,7 @@ from tenants.models import InboundRule, Switch, Tenant, Trunk
 from tenants.schemas import enter_public, in_schema
 from tenants.sip_domains import primary_domain
 from tenants.switches import create_switch, rotate_token
+from tenants.system_settings import change_system_settings
 from tenants.trunks import create_trunk
 
 Say = Callable[[str], None]
@@ -37,6 +39,8 @@ def furnish(former: Former, *, demo: bool, say: Say) -> Kept:
         return kept
     _, kept["switch_token"] = _switch(HTTP_SWITCH, Switch.Kind.HTTP, former.get("switch_token", ""))
     simulator, _ = _switch(SIMULATOR, Switch.Kind.SIMULATOR, "")
+    if not Tenant.objects.exclude(schema_name="public").exists():
+        change_system_settings(SYSTEM, {"record_external_calls": False})  # so that the stop it means can be seen
     by_id = {tenant.get("id"): tenant for tenant in former.get("tenants", [])}
     # A demo tenant that somebody deleted does not come back, unless the database is new.
     missing_are_made = not by_id or not Tenant.objects.exclude(schema_name="public").exists()
@@ -86,6 +90,8 @@ def _tenant(plan: DemoTenant, tenant: Tenant | None, known: Former, simulator: S
     if tenant.state == Tenant.State.CREATING:
         password = password or new_password()
         build_tenant(tenant, SYSTEM.name, make_password(password))
+        with in_schema(tenant.schema_name):
+            change_company(SYSTEM, tenant, plan.options)
     _lines(plan, tenant, simulator)
     with in_schema(tenant.schema_name):
         password = _user(Person(FIRST_ADMINISTRATOR, "Administrator", Role.ADMIN), password)
@@ -150,7 +156,12 @@ def _extension(plan: Number, sip_password: str) -> str:
     extension = Extension.objects.filter(number=plan.number).first()
     if extension is None:
         user = User.objects.filter(username=plan.username).first() if plan.username else None
-        given = {"number": plan.number, "display_name": plan.display_name, "record_audio": plan.record_audio}
+        given = {
+            "number": plan.number,
+            "display_name": plan.display_name,
+            "record_audio": plan.record_audio,
+            "record_video": plan.record_video,
+        }
         _, sip_password = create_extension(SYSTEM, given | ({"user": user} if user else {}), sip_password=sip_password)
     elif not sip_password:
         sip_password = set_sip_password(SYSTEM, extension)

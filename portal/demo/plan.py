@@ -1,6 +1,8 @@
 """What the demo consists of. Names are made up; numbers and domains are of those set aside for that."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from accounts.roles import Role
 
@@ -22,6 +24,7 @@ class Number:
     display_name: str
     username: str = ""
     record_audio: bool = False
+    record_video: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class DemoTenant:
     dids: tuple[str, ...]
     people: tuple[Person, ...]
     extensions: tuple[Number, ...]
+    options: Mapping[str, Any]  # of Company > General
 
 
 TENANTS = (
@@ -54,9 +58,10 @@ TENANTS = (
             Number("101", "Anna Keller"),
             Number("102", "Ben Okafor", record_audio=True),
             Number("103", "Oliver Grant", username="oliver"),
-            Number("104", "Dina Castro", record_audio=True),
+            Number("104", "Dina Castro", record_audio=True, record_video=True),
             Number("105", "Front Desk"),
         ),
+        options={},
     ),
     DemoTenant(
         host="globex",
@@ -73,9 +78,10 @@ TENANTS = (
         extensions=(
             Number("101", "Sofia Lind", username="sofia"),
             Number("102", "Tomas Novak", record_audio=True),
-            Number("103", "Yuki Mori"),
+            Number("103", "Yuki Mori", record_video=True),
             Number("104", "Lena Fischer"),
             Number("105", "Reservations", record_audio=True),
         ),
+        options={"enable_extension_audio_recording": True, "record_dual_tracks": True, "pause_style": "silence"},
     ),
 )

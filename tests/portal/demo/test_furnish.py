@@ -10,7 +10,7 @@ from accounts.models import ApiToken, Extension, ExtensionCredential, User
 from accounts.roles import Role
 from portal.demo.furnish import furnish
 from portal.demo.kept import Kept
-from tenants.models import InboundRule, Switch, Tenant, Trunk
+from tenants.models import InboundRule, Switch, SystemSettings, Tenant, Trunk
 from tenants.schemas import enter_public, in_schema
 from tenants.switches import switch_of_token
 
@@ -33,12 +33,12 @@ def test_passwords_and_tokens_open_what_they_say(opened: Kept, acme_client: Clie
             "admin": Role.ADMIN, "manager": Role.QUEUE_MANAGER, "oliver": Role.USER,
         }  # fmt: skip
         assert all(users[one["username"]].check_password(one["password"]) for one in acme["users"])
-        assert list(Extension.objects.values_list("number", "display_name", "record_audio")) == [
-            ("101", "Anna Keller", False),
-            ("102", "Ben Okafor", True),
-            ("103", "Oliver Grant", False),
-            ("104", "Dina Castro", True),
-            ("105", "Front Desk", False),
+        assert list(Extension.objects.values_list("number", "display_name", "record_audio", "record_video")) == [
+            ("101", "Anna Keller", False, False),
+            ("102", "Ben Okafor", True, False),
+            ("103", "Oliver Grant", False, False),
+            ("104", "Dina Castro", True, True),
+            ("105", "Front Desk", False, False),
         ]
         assert Extension.objects.get(number="103").user == users["oliver"]
         kept = {(one.extension.number, one.realm): one.ha1 for one in ExtensionCredential.objects.all()}
@@ -70,6 +70,16 @@ def test_calls_find_their_tenant_by_its_dids(opened: Kept) -> None:
         ("13125550141", "globex"),
         ("13125550142", "globex"),
     ]
+
+
+def test_what_an_administrator_switched_stays(opened: Kept) -> None:
+    enter_public()
+    Tenant.objects.filter(host="globex").update(record_dual_tracks=False)
+    SystemSettings.objects.update(record_external_calls=True)
+    _furnish(opened)
+    enter_public()
+    assert Tenant.objects.get(host="globex").record_dual_tracks is False
+    assert SystemSettings.current().record_external_calls is True
 
 
 def test_furnishing_again_changes_nothing(opened: Kept) -> None:

@@ -54,6 +54,15 @@ class Ari:
         found = await self._call("GET", "/channels")
         return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
+    async def stream_to(self, uniqueid: str) -> int:
+        """The RTP stream (its SSRC) that a channel receives; 0: none."""
+        try:
+            found = await self._call("GET", f"/channels/{quote(uniqueid, safe='')}/rtp_statistics")
+        except AriMissingError:
+            return 0
+        source = found.get("remote_ssrc") if isinstance(found, dict) else 0
+        return source if isinstance(source, int) else 0
+
     async def stored_recordings(self) -> list[str]:
         """The names of all recordings in Asterisk's folder, ours and others'."""
         found = await self._call("GET", "/recordings/stored")

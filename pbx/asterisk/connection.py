@@ -32,6 +32,7 @@ T = TypeVar("T")
 M = TypeVar("M")
 REPORT_EVERY = 10.0  # seconds
 ASK_FOR_ORDERS_EVERY = 0.25
+LOOK_AT_STREAMS_EVERY = 2.0
 TICK_EVERY = 0.1
 LAST_WORDS = 5.0  # seconds to hand over what is left when asked to stop
 DATABASE_PATIENCE = 5.0
@@ -67,6 +68,8 @@ class Connector:
         self._orders: dict[int, asyncio.Task[None]] = {}  # by command: those being carried out
         self._may_have_orders = asyncio.Event()
         self._knows_running = asyncio.Event()
+        self._has_new_tracks = asyncio.Event()
+        self._streams: dict[str, int] = {}  # by Uniqueid: the RTP stream (SSRC) of each channel that is recorded
 
     async def run(self, stop: asyncio.Event) -> None:
         """Raises SwitchGoneError when there is nothing left to connect to."""
@@ -82,6 +85,7 @@ class Connector:
                     self._tick(),
                     self._take_orders(),
                     self._find_leftovers(),
+                    self._watch_streams(),
                 )
                 following = [group.create_task(work) for work in works]
                 delivering = group.create_task(self._deliver())
@@ -311,6 +315,7 @@ class Connector:
             outcome = await self._recorder.obey(order)
             if outcome is None:  # Asterisk is out of reach: it comes again, until the portal gives it up
                 return
+            self._has_new_tracks.set()
             backoff = self._new_backoff()
             while not self._over.is_set():
                 try:
@@ -350,6 +355,31 @@ class Connector:
                 return
             except (AriError, DatabaseError, InterfaceError, OSError):
                 await asyncio.sleep(backoff.next())
+
+    async def _watch_streams(self) -> None:
+        backoff = self._new_backoff()
+        while True:
+            try:
+                async with self._ari() as ari:
+                    while True:
+                        with contextlib.suppress(TimeoutError):
+                            async with asyncio.timeout(LOOK_AT_STREAMS_EVERY):
+                                await self._has_new_tracks.wait()
+                        self._has_new_tracks.clear()
+                        await self._look_at_streams(ari)
+                        backoff.reset()
+            except (AriError, AmiError):
+                await asyncio.sleep(backoff.next())
+
+    async def _look_at_streams(self, ari: Ari) -> None:
+        """Whether a recorded party's phone, or the switch behind a trunk, has begun another RTP stream."""
+        former, self._streams = self._streams, {}
+        for uniqueid in self._recorder.channels():
+            source = await ari.stream_to(uniqueid) or former.get(uniqueid, 0)
+            self._streams[uniqueid] = source
+            if former.get(uniqueid, source) != source:
+                log.info("a party sends another stream", switch=self._switch.name, channel=uniqueid)
+                await self._recorder.begin_anew(uniqueid)
 
     def _ari(self) -> Ari:
         try:

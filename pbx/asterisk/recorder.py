@@ -26,6 +26,7 @@ UNSUPPORTED_VIDEO = "unsupported_medium: Asterisk writes no video."
 NOT_CONNECTED = "Nobody is connected in this call any more."
 NOT_RECORDING = "This call is not being recorded."
 OUT_OF_REACH = "The portal has no connection to Asterisk at the moment."
+UNHEARD = 0.06  # seconds: three packets
 _GONE = {"No such channel", "Could not start monitoring channel", "Could not stop monitoring channel"}
 
 log = structlog.get_logger(__name__)
@@ -186,6 +187,28 @@ class Recorder:
                 except AmiError as error:
                     log.warning("recording does not follow its call", recording=take.running.key, reason=str(error))
                     return
+
+    def channels(self) -> list[str]:
+        """The Uniqueids of the channels that are being recorded."""
+        return [monitor.uniqueid for take in self._takes.values() for monitor in take.monitors]
+
+    async def begin_anew(self, uniqueid: str) -> None:
+        """The party sends another RTP stream: a translator that knew the former one may take it for late packets.
+
+        Asterisk gives the translator up when a packet has passed while nothing listens, so this costs a few of them.
+        """
+        for take in list(self._takes.values()):
+            if any(monitor.uniqueid == uniqueid for monitor in take.monitors):
+                async with take.lock:
+                    for monitor in [each for each in take.monitors if each.uniqueid == uniqueid]:
+                        await self._unmonitor(take, monitor)
+        await asyncio.sleep(UNHEARD)
+        for take in list(self._takes.values()):
+            members = self._members(take.running.session_id) or ()
+            if any(member.uniqueid == uniqueid for member in members):
+                async with take.lock:
+                    if not take.running.is_paused and take.running.key in self._takes:
+                        await self._renew(take)
 
     # --- The connection --------------------------------------------------------------------------------------
 

@@ -70,7 +70,8 @@ class RtpStream(asyncio.DatagramProtocol):
         self.sending = False
         self.remote: Address | None = None
         self.received: list[tuple[float, bytes]] = []  # arrival (monotonic clock), mu-law
-        self.sequence = secrets.randbits(16)  # both begin anywhere (RFC 3550, 5.1)
+        self.source = secrets.randbits(32)
+        self.sequence = secrets.randbits(16)  # this and the timestamp begin anywhere (RFC 3550, 5.1)
         self.timestamp = secrets.randbits(32)
         self.events_received = 0  # packets of DTMF; a feature code must not reach the other party
         self._dtmf: deque[tuple[int, int]] = deque()  # event, frame of the press
@@ -94,6 +95,11 @@ class RtpStream(asyncio.DatagramProtocol):
         event = DTMF_DIGITS.index(digit)
         self._dtmf.extend((event, frame) for frame in range(DTMF_FRAMES))
 
+    def begin_another_stream(self, *, sequence: int) -> None:
+        """As after a transfer or music on hold at the far end."""
+        self.source = secrets.randbits(32)
+        self.sequence = sequence & 0xFFFF
+
     def audio_since(self, moment: float) -> bytes:
         return b"".join(payload for arrived, payload in self.received if arrived >= moment)
 
@@ -107,7 +113,6 @@ class RtpStream(asyncio.DatagramProtocol):
             self.events_received += 1
 
     async def _send_frames(self) -> None:
-        source = secrets.randbits(32)
         pressed_at = position = 0
         next_at = time.monotonic()
         while True:
@@ -119,11 +124,11 @@ class RtpStream(asyncio.DatagramProtocol):
                     ending = 0x80 if frame >= DTMF_FRAMES - 3 else 0
                     duration = min(frame + 1, DTMF_FRAMES - 2) * FRAME
                     kind = TELEPHONE_EVENT | (0x80 if frame == 0 else 0)
-                    header = struct.pack("!BBHII", 0x80, kind, self.sequence, pressed_at, source)
+                    header = struct.pack("!BBHII", 0x80, kind, self.sequence, pressed_at, self.source)
                     packet = header + struct.pack("!BBH", event, ending | 10, duration)
                 else:
                     frames = tone_frames(self.tone_hz)
-                    packet = struct.pack("!BBHII", 0x80, ULAW, self.sequence, self.timestamp, source)
+                    packet = struct.pack("!BBHII", 0x80, ULAW, self.sequence, self.timestamp, self.source)
                     packet += frames[position % len(frames)]
                     position += 1
                 self.sequence = (self.sequence + 1) & 0xFFFF

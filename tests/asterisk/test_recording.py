@@ -248,6 +248,25 @@ async def test_an_attended_transfer_goes_on_with_both(asterisk: Asterisk, switch
     assert all(line.count("#") >= 15 for line in last.values()), last
 
 
+async def test_a_party_that_begins_another_stream_is_heard_on(
+    asterisk: Asterisk, switch: Switch, recorded: Tenant
+) -> None:
+    """A's phone goes on with sequence numbers that Asterisk takes for late packets, as the far end of a trunk may."""
+    async with connected(switch), open_lab(asterisk) as lab:
+        alice, bob, _ = await three(lab, 201)
+        caller, callee = await talk(alice, "202", bob)
+        await asyncio.sleep(0.5)
+        caller.audio.begin_another_stream(sequence=caller.audio.sequence - 20_000)
+        await asyncio.sleep(5)
+        await hang_up(caller, callee)
+        (part,) = await parts_of(callee.session_id)
+    lines = part.sound.lines((ALICE, BOB))
+    lost = re.fullmatch(r"#+(\.*)#{20,}\.?", lines[ALICE])
+    assert lost, lines
+    assert len(lost[1]) <= 26, lines  # it is looked for every two seconds
+    assert re.fullmatch(r"#+\.?", lines[BOB]), lines
+
+
 async def test_a_connector_that_dies_loses_nothing(asterisk: Asterisk, switch: Switch, recorded: Tenant) -> None:
     """The portal goes away while it records, and comes back: one file, with what was said meanwhile."""
     async with open_lab(asterisk) as lab:

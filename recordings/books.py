@@ -55,6 +55,7 @@ class Reason:
     extension: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     parties: Sequence[Mapping[str, str]] = ()
+    decision: Decision | None = None  # when it is written down already: the first command then belongs to it
 
 
 @dataclass(slots=True)
@@ -161,6 +162,9 @@ class Book:
             options=options,
         )
         self.commands.append(row.pk)
+        if why.decision and why.decision.command_id is None:
+            _add_command(why.decision, self.recording, row)
+            return
         note_decision(self.recording.session_id, medium or self.medium, why, self.recording, row)
 
     # --- Ledger ----------------------------------------------------------------------------------------------
@@ -274,6 +278,12 @@ def note_decision(
         segment=command.segment if command else 0,
         outcome=Decision.Outcome.PENDING if command else Decision.Outcome.NONE,
     )
+
+
+def _add_command(decision: Decision, recording: Recording, command: SwitchCommand) -> None:
+    decision.recording, decision.command, decision.command_id = recording, command.command, command.pk
+    decision.segment, decision.outcome = command.segment, Decision.Outcome.PENDING
+    decision.save(update_fields=["recording", "command", "command_id", "segment", "outcome"])
 
 
 def named(actor: Actor) -> str:

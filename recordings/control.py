@@ -5,7 +5,7 @@ All of it works inside the tenant's schema and in the transaction of what caused
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -173,7 +173,8 @@ class _Scene:
         book = self.book(medium)
         verdict = self._verdict(medium, book)
         why = self._why(verdict)
-        changed = self._note(medium, verdict, why, book)
+        decision = self._note(medium, verdict, why, book)
+        why = replace(why, decision=decision)
         if book is None:
             if not verdict.record:
                 return
@@ -187,7 +188,7 @@ class _Scene:
         elif book.current:
             book.begin_gap(medium, _GAP_OF.get(verdict.rule, Gap.Reason.SWITCHES), why)
             book.stop(why, end_reason=_GAP_OF.get(verdict.rule, Gap.Reason.SWITCHES))
-        if changed or verdict.record:
+        if decision or verdict.record:
             book.settle()
 
     def _verdict(self, medium: Medium, book: Book | None) -> Verdict:
@@ -252,15 +253,14 @@ class _Scene:
     def _extensions(self) -> list[Party]:
         return [party for party in self.connected if party.kind is PartyKind.EXTENSION]
 
-    def _note(self, medium: Medium, verdict: Verdict, why: Reason, book: Book | None) -> bool:
+    def _note(self, medium: Medium, verdict: Verdict, why: Reason, book: Book | None) -> Decision | None:
         """Writes down what was decided, when it differs from what was decided last."""
         if book is None and verdict.rule in (Rule.NOBODY_CONNECTED, Rule.NO_VIDEO):
-            return False
+            return None
         said = (str(verdict.rule), verdict.record, verdict.extension)
         if self.last.get((self.session.session_id, medium)) == said:
-            return False
-        note_decision(self.session.session_id, medium, why, book.recording if book else None)
-        return True
+            return None
+        return note_decision(self.session.session_id, medium, why, book.recording if book else None)
 
     def _why(self, verdict: Verdict) -> Reason:
         return Reason(

@@ -12,6 +12,7 @@ from accounts.models import Extension
 from cdr import calls
 from cdr.callevents import CallEvent
 from recordings.models import Decision, Gap, Recording, Segment
+from recordings.policy import Rule
 from tenants import outbox
 from tenants.models import Switch, SwitchCommand, SystemSettings, Tenant
 from tests.cdr.tables import EPOCH, at, events, ext, outside, service
@@ -90,7 +91,7 @@ def segments() -> list[tuple[str, int, str, float | None, float | None, str]]:
 
 def rules() -> list[tuple[float | None, str, str, bool]]:
     """The decisions of the policy."""
-    rows = Decision.objects.filter(via="policy", command="").order_by("at", "id")
+    rows = Decision.objects.filter(via="policy", rule__in=list(Rule)).order_by("at", "id")
     return [(shown(row.at), row.medium, row.rule, row.record) for row in rows]
 
 

@@ -39,7 +39,8 @@ def remove_files(tenant: Tenant) -> None:
 
 def add_to_export(archive: zipfile.ZipFile, report: Callable[[str], None]) -> None:
     """Each file as it came, named by its recording and segment. What cannot be read is listed instead."""
-    files = RecordingFile.objects.exclude(state=RecordingFile.State.DELETED).select_related("segment").order_by("pk")
+    came = RecordingFile.objects.exclude(state=RecordingFile.State.DELETED).filter(joined_of=None)
+    files = came.select_related("segment").defer("peaks").order_by("pk")
     count, unreadable = files.count(), []
     for number, file in enumerate(files.iterator(chunk_size=500), 1):
         if number % 50 == 1:

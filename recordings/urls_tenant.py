@@ -9,9 +9,9 @@ from recordings import (
     control_api,
     keeping_api,
     keeping_views,
-    reconcile_views,
     listening_views,
     live_views,
+    reconcile_views,
     views,
 )
 

@@ -17,7 +17,7 @@ from tenants import export, lifecycle
 from tenants.changes import Actor
 from tenants.errors import RefusedError
 from tenants.models import Tenant
-from tenants.schemas import in_schema
+from tenants.schemas import enter_public, in_schema
 from tests.recordings.kept import files_in_store, make_file, make_recording
 
 ROOT = Actor(kind="user", name="root")
@@ -30,7 +30,7 @@ def initech(tenants: None, settings: Any, tmp_path: Path) -> Iterator[Tenant]:
     build_tenant(tenant, "root", "!")
     tenant.refresh_from_db()
     yield tenant
-    connection.set_schema_to_public()
+    enter_public()
 
 
 def exported(tenant: Tenant, *, with_recordings: bool) -> Path:

@@ -40,7 +40,7 @@ from cdr.selectors import (
 )
 from cdr.sentence import sentence_of
 from events.models import Delivery, Profile
-from events.selectors import deliveries_log
+from events.selectors import LogFilters, deliveries_log
 
 PAGE = 50
 PUSHES = 20
@@ -181,7 +181,7 @@ def _pushes(request: HttpRequest, call: CDR) -> "list[Delivery] | None":
     """The latest deliveries of this call; None for whoever may not see endpoints."""
     if not signed_in(request).may(Permission.EVENT_URL):
         return None
-    return list(deliveries_log(session_id=call.session_id)[:PUSHES])
+    return list(deliveries_log(LogFilters(session_id=call.session_id))[:PUSHES])
 
 
 def _visible(request: HttpRequest) -> Any:

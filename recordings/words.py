@@ -6,7 +6,7 @@ from typing import cast
 from cdr.callevents import Medium
 from recordings.books import Cause, Via
 from recordings.control import Operation
-from recordings.models import Decision, Gap
+from recordings.models import Decision, Gap, Segment
 from recordings.policy import Rule, told
 
 _HOW: Mapping[str, str] = {
@@ -23,6 +23,22 @@ _BADGES: Mapping[str, str] = {
     Gap.Reason.TRANSFER: "transfer",
     Gap.Reason.FAILED: "the switch failed",
 }
+
+
+_ENDS: Mapping[str, str] = {
+    Gap.Reason.PAUSED: "A pause that failed",
+    Gap.Reason.STOPPED: "Stopped by hand",
+    Gap.Reason.EXTERNAL: "All parties were external",
+    Gap.Reason.SWITCHES: "Recording was switched off",
+    Gap.Reason.FAILED: "The switch failed to record",
+    "transfer": "Transfer",
+    "call_ended": "The call ended",
+}
+
+
+def end_words(segment: Segment) -> str:
+    """Why a segment ended; for one that has not, how it stands."""
+    return _ENDS.get(segment.end_reason) or segment.get_state_display()
 
 
 def gap_badge(reason: str) -> str:

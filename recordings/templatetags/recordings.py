@@ -7,7 +7,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from recordings.models import Recording
+from recordings.models import Recording, Segment
+from recordings.words import end_words
 
 register = template.Library()
 _STATES = {
@@ -28,6 +29,11 @@ def as_json(value: Any) -> str:
 def percent(value: float) -> str:
     """A place in a drawing, whatever language numbers are written in."""
     return f"{value:g}%"
+
+
+@register.filter
+def why_ended(segment: Segment) -> str:
+    return end_words(segment)
 
 
 @register.filter

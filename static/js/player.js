@@ -7,7 +7,7 @@ const clock = (seconds) => {
   const minutes = Math.floor(whole / 60);
   return minutes < 60 ? `${minutes}:${pad(whole % 60)}` : `${Math.floor(minutes / 60)}:${pad(minutes % 60)}:${pad(whole % 60)}`;
 };
-const typing = (target) => target.closest("input, select, textarea, button, a, summary, dialog, [popover], [contenteditable], video");
+const typing = (target) => target.closest("input, select, textarea, button, a, summary, dialog, [popover], [contenteditable]");
 let latest = null; // the player that keys go to: the one used last
 
 class Player {
@@ -30,8 +30,9 @@ class Player {
 
   begin() {
     this.controls.hidden = false;
-    if (this.media.localName === "audio") this.media.controls = false;
+    this.media.controls = false;
     this.find("plain-only")?.remove();
+    if (this.media.localName === "video") this.watch();
     this.find("toggle").addEventListener("click", () => this.toggle());
     this.find("back").addEventListener("click", () => this.seek(this.now - SKIP));
     this.find("forward").addEventListener("click", () => this.seek(this.now + SKIP));
@@ -49,6 +50,15 @@ class Player {
     this.root.addEventListener("focusin", () => { latest = this; });
     if (this.wave) this.makeSlider();
     this.show();
+  }
+
+  // The picture is a big button; in full screen the browser's own controls serve.
+  watch() {
+    const full = this.find("full");
+    full.hidden = !document.fullscreenEnabled;
+    full.addEventListener("click", () => this.media.requestFullscreen());
+    this.media.addEventListener("click", () => { if (!this.media.controls) this.toggle(); });
+    this.media.addEventListener("fullscreenchange", () => { this.media.controls = document.fullscreenElement === this.media; });
   }
 
   get now() {

@@ -55,7 +55,7 @@ class Reason:
     extension: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     parties: Sequence[Mapping[str, str]] = ()
-    decision: Decision | None = None  # when it is written down already: the first command then belongs to it
+    decision: Decision | None = None  # one that is not saved yet: the first command belongs to it
 
 
 @dataclass(slots=True)
@@ -261,7 +261,16 @@ class Book:
 def note_decision(
     session_id: str, medium: str, why: Reason, recording: Recording | None = None, command: SwitchCommand | None = None
 ) -> Decision:
-    return Decision.objects.create(
+    decision = decision_of(session_id, medium, why, recording, command)
+    decision.save(force_insert=True)
+    return decision
+
+
+def decision_of(
+    session_id: str, medium: str, why: Reason, recording: Recording | None = None, command: SwitchCommand | None = None
+) -> Decision:
+    """Not saved yet."""
+    return Decision(
         session_id=session_id,
         recording=recording,
         at=why.at,
@@ -283,7 +292,6 @@ def note_decision(
 def _add_command(decision: Decision, recording: Recording, command: SwitchCommand) -> None:
     decision.recording, decision.command, decision.command_id = recording, command.command, command.pk
     decision.segment, decision.outcome = command.segment, Decision.Outcome.PENDING
-    decision.save(update_fields=["recording", "command", "command_id", "segment", "outcome"])
 
 
 def named(actor: Actor) -> str:

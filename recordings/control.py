@@ -21,7 +21,7 @@ from cdr.callevents import CALLER_LEG, CallEvent, FeatureDialled, Medium, Party,
 from cdr.models import LiveSession
 from cdr.session import Session
 from recordings import completion, policy
-from recordings.books import Book, Cause, Reason, Via, books_of, note_decision, tell_all
+from recordings.books import Book, Cause, Reason, Via, books_of, decision_of, tell_all
 from recordings.models import Decision, Gap, Recording
 from recordings.policy import MEDIA, Rule, Settings, Situation, Switches, Verdict
 from recordings.reports import MOST_TRIES, REPORTS, is_final, take_report
@@ -95,10 +95,13 @@ def react(tenant: Tenant, switch_id: int, sessions: Sequence[Session], told: Seq
             said[root[event.session_id]].append(event)
     settings = settings_now(tenant, {party.number for each in sessions for party in _extensions(each)})
     last = _last_decisions([each.session_id for each in sessions if not each.is_ended])
+    decided: list[Decision] = []
     for session in sessions:
         scene = _Scene(tenant, switch_id, session, settings, last, by_session[session.session_id])
         scene.play(said[session.session_id])
+        decided += scene.decided
         tell_all(tenant, scene.books)
+    Decision.objects.bulk_create(decided)
     if ended := [session.session_id for session in sessions if session.is_ended]:
         completion.settle_soon(ended)
 
@@ -143,8 +146,9 @@ class _Scene:
         books: list[Book],
     ) -> None:
         self.tenant, self.switch_id, self.session, self.settings = tenant, switch_id, session, settings
-        self.last = last
+        self.last = dict(last)
         self.books = books
+        self.decided: list[Decision] = []  # not saved yet
         self.connected = session.connected_parties()
         self.at = timezone.now()
 
@@ -260,7 +264,10 @@ class _Scene:
         said = (str(verdict.rule), verdict.record, verdict.extension)
         if self.last.get((self.session.session_id, medium)) == said:
             return None
-        return note_decision(self.session.session_id, medium, why, book.recording if book else None)
+        self.last[self.session.session_id, medium] = said
+        decision = decision_of(self.session.session_id, medium, why, book.recording if book else None)
+        self.decided.append(decision)
+        return decision
 
     def _why(self, verdict: Verdict) -> Reason:
         return Reason(
@@ -452,6 +459,7 @@ def command(
         scene.at, operation, record=operation not in (Operation.STOP, Operation.PAUSE), actor=actor, via=via,
     )  # fmt: skip
     ordered = scene.obey(operation, media, why)
+    Decision.objects.bulk_create(scene.decided)
     tell_all(tenant, scene.books)
     tell_watchers(tenant)
     return ordered

@@ -189,6 +189,11 @@ def test_feature_codes_pause_and_resume(stage: Stage) -> None:
     assert gaps() == [("audio", "paused", 10.25, 20.25, "phone 101", "phone 101")]
 
 
+def test_a_word_by_code_is_decided_once(stage: Stage) -> None:
+    stage.play(*inbound("102"), code(10, "*44"))
+    assert rules() == [(5, "audio", "switches_off", False), (10, "audio", "started_by_hand", True)]
+
+
 def test_feature_codes_start_and_stop(stage: Stage) -> None:
     lines = [*inbound("102"), code(10, "*44"), code(20, "*45"), code(30, "*44"), over(40)]
     assert stage.play(*lines) == ["10 start audio 1", "20 stop audio 1", "30 start audio 2"]

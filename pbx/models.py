@@ -29,12 +29,13 @@ class HeldEvent(models.Model):
 class Quarantined(models.Model):
     """Something a switch sent that could not be used, kept with the reason, to be run again.
 
-    A finished CDR is kept byte for byte, an event as JSON.
+    A finished CDR is kept byte for byte, an event as JSON; a recording's file lies in the vault, its id is kept here.
     """
 
     class Kind(models.TextChoices):
         EVENT = "event", "Call event"
         CDR = "cdr", "Finished CDR"
+        FILE = "file", "Recording file"
 
     class State(models.TextChoices):
         WAITING = "waiting", "Waiting"

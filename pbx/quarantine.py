@@ -6,12 +6,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+import orjson
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from pbx.models import Quarantined
 from pbx.routes import Refusal
+from recordings import vault
+from recordings.models import RecordingFile
 from tenants.changes import Actor, announce
 
 # What settled things are kept for, so that one can see what was done with them.
@@ -51,6 +54,25 @@ def keep(switch_id: int, rejects: Sequence[Reject]) -> None:
         ignore_conflicts=True,
         batch_size=1000,
     )
+
+
+def keep_file(file: RecordingFile, code: str, message: str) -> None:
+    """Listens to `recordings.files`: a file of no known recording. Its bytes are in the vault of the public schema."""
+    told = {
+        "file_id": str(file.pk),
+        "recording_id": file.said_recording_id,
+        "segment": file.said_segment,
+        "content_type": file.content_type,
+        "size": file.size,
+        "sha256": file.sha256,
+    }
+    keep(file.switch_id, [Reject(Quarantined.Kind.FILE, orjson.dumps(told), Refusal(code, message))])
+
+
+def file_of(row: Quarantined) -> RecordingFile | None:
+    """In the public schema. None when its bytes are gone."""
+    found = RecordingFile.objects.filter(pk=int(orjson.loads(bytes(row.raw))["file_id"]))
+    return found.exclude(state=RecordingFile.State.DELETED).first()
 
 
 def waiting() -> QuerySet[Quarantined]:
@@ -102,4 +124,8 @@ def discard(actor: Actor, rows: QuerySet[Quarantined]) -> int:
 def prune() -> int:
     """Deletes what was settled long ago, a bounded number at a time."""
     old = Quarantined.objects.filter(settled_at__lt=timezone.now() - KEPT_AFTER_SETTLING).order_by("settled_at")
-    return Quarantined.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:_PRUNED_AT_ONCE])).delete()[0]
+    rows = list(old.values_list("pk", "kind")[:_PRUNED_AT_ONCE])
+    for row in Quarantined.objects.filter(pk__in=[pk for pk, kind in rows if kind == Quarantined.Kind.FILE]):
+        if (file := file_of(row)) is not None:
+            vault.delete(file)
+    return Quarantined.objects.filter(pk__in=[pk for pk, _ in rows]).delete()[0]

@@ -16,6 +16,9 @@ from pbx import finished, intake, quarantine
 from pbx.http import bodies
 from pbx.intake import Result
 from pbx.models import Quarantined
+from recordings import files
+from recordings.errors import VaultError
+from recordings.files import FileRefusedError
 from tenants.changes import Actor, announce
 from tenants.models import Switch
 
@@ -60,7 +63,7 @@ def _order(row: Quarantined) -> tuple[int, str, int]:
 
 
 def _run(switch: Switch, kind: Quarantined.Kind, rows: Sequence[Quarantined]) -> int:
-    results = _events(switch, rows) if kind == Quarantined.Kind.EVENT else _cdrs(switch, rows)
+    results = _RUN[kind](switch, rows)
     applied = [row for row, result in results if result.status != "rejected"]
     still = [(row, result) for row, result in results if result.status == "rejected"]
     with transaction.atomic():
@@ -95,3 +98,23 @@ def _cdrs(switch: Switch, rows: Sequence[Quarantined]) -> list[tuple[Quarantined
         part = slice(start, start + finished.DOCUMENTS_MAX)
         results += zip(rows[part], finished.settle(switch, documents[part]), strict=True)
     return results
+
+
+def _files(switch: Switch, rows: Sequence[Quarantined]) -> list[tuple[Quarantined, Result]]:
+    return [(row, _file(switch, row)) for row in rows]
+
+
+def _file(switch: Switch, row: Quarantined) -> Result:
+    file = quarantine.file_of(row)
+    if file is None:
+        return Result("", "rejected", "file_gone", "The file is no longer in the store.")
+    try:
+        files.place(switch, file)
+    except FileRefusedError as error:
+        return Result("", "rejected", error.code, error.message)
+    except VaultError as error:
+        return Result("", "rejected", error.code, error.message)
+    return Result("", "applied")
+
+
+_RUN = {Quarantined.Kind.EVENT: _events, Quarantined.Kind.CDR: _cdrs, Quarantined.Kind.FILE: _files}

@@ -31,6 +31,8 @@ ADVICE = {
     "time_in_future": "Set the clock of the switch. Once the time has come, this can be run again.",
     "session_conflict": "Two switches use the same session_id, or one used it for two tenants.",
     "session_closed": "It came more than a day after the end of its call.",
+    "unknown_recording": "Its switch was never told to make this recording: is the switch meant for another portal?"
+    " After a restored backup, what the portal forgot can be delivered again, and then this can be run again.",
     "not_applicable": "The log tells what went wrong. After a correction of the portal it can be run again.",
 }
 _OTHERWISE = "The switch sent what cannot be read. Correct the switch; it can send the call again under the same ids."

@@ -101,23 +101,26 @@ def _printable(recording_id: str) -> str:
     return "".join(char if char.isprintable() else "\ufffd" for char in recording_id)[:_ID_MAX]
 
 
-def can_be_placed(file: RecordingFile) -> bool:
-    """Whether a file that belonged nowhere has a place by now."""
-    switch = Switch.objects.filter(pk=file.switch_id).first()
-    return switch is not None and _schema_of(switch, file.said_recording_id) != PUBLIC
-
-
 def place(switch: Switch, file: RecordingFile) -> RecordingFile:
-    """A file that belonged nowhere, delivered anew from the quarantine of the public schema, where the caller is."""
-    placed = receive(
-        switch,
-        file.said_recording_id,
-        file.said_segment,
-        vault.read(file),
-        content_type=file.content_type,
-        digests={"sha256": bytes.fromhex(file.sha256)},
-        expected_size=file.size,
-    )
+    """A file of no recording, from the quarantine of the public schema, where the caller is: delivered anew to the
+    tenant whose it is by now. There it may still contradict another one; then that tenant's quarantine has it."""
+    if _schema_of(switch, file.said_recording_id) == PUBLIC:
+        refusal = _unknown(_Delivery(switch, file.said_recording_id, file.said_segment, file.content_type))
+        raise FileRefusedError(refusal.code, refusal.message, kept=file)
+    try:
+        placed = receive(
+            switch,
+            file.said_recording_id,
+            file.said_segment,
+            vault.read(file),
+            content_type=file.content_type,
+            digests={"sha256": bytes.fromhex(file.sha256)},
+            expected_size=file.size,
+        )
+    except FileRefusedError as error:
+        if error.kept is None:
+            raise
+        placed = error.kept
     vault.delete(file)
     return placed
 

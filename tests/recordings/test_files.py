@@ -228,14 +228,29 @@ def test_a_file_finds_its_place_when_its_recording_is_known_again(
     refused(http_switch, "4711", FILE)
     connection.set_schema_to_public()
     stray = RecordingFile.objects.get()
-    assert not files.can_be_placed(stray)
+    with pytest.raises(FileRefusedError, match="This switch was told of no recording 4711"):
+        files.place(http_switch, stray)
     RecordingFile.objects.update(said_recording_id=str(recording.pk))
     stray.refresh_from_db()
-    assert files.can_be_placed(stray)
     files.place(http_switch, stray)
     assert [state for state, *_ in rows()] == ["deleted"]
     connection.set_tenant(acme)
     assert (rows(), in_store(media_root)) == ([("stored", 1, len(FILE), "")], 1)
+
+
+def test_a_file_that_finds_its_place_taken_goes_to_its_tenant_s_quarantine(
+    acme: Tenant, http_switch: Switch, recording: Recording, media_root: Path
+) -> None:
+    deliver(http_switch, recording, FILE)
+    refused(http_switch, "4711", OTHER)
+    connection.set_schema_to_public()
+    RecordingFile.objects.update(said_recording_id=str(recording.pk))
+    files.place(http_switch, RecordingFile.objects.get())
+    assert [state for state, *_ in rows()] == ["deleted"]
+    connection.set_tenant(acme)
+    said = f"Segment 1 has another file, which came before. {KEPT}"
+    assert rows() == [("stored", 1, len(FILE), ""), ("quarantined", None, len(OTHER), said)]
+    assert in_store(media_root) == 2
 
 
 def test_what_lies_beside_a_recording_goes_with_it(http_switch: Switch, recording: Recording, media_root: Path) -> None:

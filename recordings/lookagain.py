@@ -43,7 +43,7 @@ def is_announced_no_more() -> None:
 def _schemas(change: Change) -> list[str]:
     if current_schema() != "public":
         return [current_schema()]
-    active = Tenant.objects.filter(state=Tenant.State.ACTIVE)
+    active = Tenant.objects.filter(state=Tenant.State.ACTIVE).exclude(schema_name="public")
     if change.action == "tenant.changed":
         active = active.filter(pk=int(change.subject_id))
     return list(active.values_list("schema_name", flat=True))

@@ -90,9 +90,9 @@ class Collector:
                     write_wav, whole, sounds, dual_tracks=running.dual_tracks, keeps_pauses=running.keeps_pauses
                 )
                 await self._deliver(running, whole)
-            for track in tracks:
+            for sound in sounds:
                 with contextlib.suppress(AriMissingError):
-                    await ari.delete_recording(track.name)
+                    await ari.delete_recording(sound.track.name)
 
 
 async def stored_tracks(ari: Ari, key: Key | None = None) -> list[Track]:

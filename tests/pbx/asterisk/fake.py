@@ -51,10 +51,18 @@ class FakeAsterisk:
         self.signed_in = 0  # how often
         self.pings = 0
         self.answers_pings = True
+        self.is_deaf = False  # to all actions
         self.clock_ahead = 0.0
         self.said_before_list: list[bytes] = []  # goes out between the request for the list and its first line
         self.filters: list[Any] = []
         self.subscriptions: list[str] = []
+        self.monitors: dict[str, tuple[str, str]] = {}  # MixMonitors that run: channel and options, by number
+        self.done: list[str] = []  # what was asked of MixMonitors and granted, in words
+        self.variables: dict[tuple[str, str], str] = {}  # by channel and name
+        self.gone: set[str] = set()  # channels that have hung up
+        self.refusals: dict[str, str] = {}  # by action: why it is refused
+        self.stored: dict[str, bytes] = {}  # recordings that ARI has, by name
+        self.streams: dict[str, int] = {}  # by Uniqueid: the RTP stream that a channel receives
         self.lists_by_ari = 0  # a connector asks for one as soon as it follows ARI
         self._writers: set[asyncio.StreamWriter] = set()
         self._sockets: dict[str, web.WebSocketResponse] = {}  # by application
@@ -84,6 +92,10 @@ class FakeAsterisk:
             [
                 web.get("/ari/events", self._events),
                 web.get("/ari/channels", self._channels),
+                web.get("/ari/channels/{channel}/rtp_statistics", self._rtp_statistics),
+                web.get("/ari/recordings/stored", self._stored),
+                web.get("/ari/recordings/stored/{name}/file", self._file),
+                web.delete("/ari/recordings/stored/{name}", self._delete),
                 web.put("/ari/applications/{app}/eventFilter", self._filter),
                 web.post("/ari/applications/{app}/subscription", self._subscribe),
             ]
@@ -138,6 +150,8 @@ class FakeAsterisk:
         def reply(response: str, **fields: str) -> None:
             writer.write(encoded({"Response": response, "ActionID": text(action, "ActionID"), **fields}))
 
+        if self.is_deaf:
+            return
         match text(action, "Action"):
             case "Challenge":
                 reply("Success", Challenge="4711")
@@ -167,8 +181,34 @@ class FakeAsterisk:
                     writer.write(encoded({"Event": "CoreShowChannel", "ActionID": number, **channel}))
                 complete: Message = {"Event": "CoreShowChannelsComplete", "ActionID": number, "EventList": "Complete"}
                 writer.write(encoded(complete | {"ListItems": str(len(self.channels))}))
+            case "MixMonitor" | "StopMixMonitor" | "Getvar" as asked if asked in self.refusals:
+                reply("Error", Message=self.refusals[asked])
+            case "MixMonitor" | "StopMixMonitor" | "Getvar" if text(action, "Channel") in self.gone:
+                reply("Error", Message="No such channel")
+            case "MixMonitor":
+                reply("Success", MixMonitorID=self._monitor(text(action, "Channel"), text(action, "Options")))
+            case "StopMixMonitor":
+                number = text(action, "MixMonitorID")
+                if self.monitors.get(number, ("", ""))[0] != text(action, "Channel"):
+                    reply("Error", Message="Could not stop monitoring channel")
+                    return
+                stopped, _ = self.monitors.pop(number)
+                self.done.append(f"stop {number} on {stopped}")
+                reply("Success")
+            case "Getvar":
+                variable = text(action, "Variable")
+                value = self.variables.get((text(action, "Channel"), variable), "")
+                reply("Success", Variable=variable, Value=value)
             case _:
                 reply("Error", Message="Invalid/unknown command")
+
+    def _monitor(self, channel: str, options: str) -> str:
+        """Starts one; the option i() names the variable that gets its number."""
+        number = f"0x{len(self.done) + 1:x}"
+        self.monitors[number] = channel, options
+        self.done.append(f"start {number} on {channel}")
+        self.variables[channel, options.rpartition("i(")[2].removesuffix(")")] = number
+        return number
 
     # --- ARI ---
 
@@ -193,6 +233,32 @@ class FakeAsterisk:
             raise web.HTTPUnauthorized
         self.lists_by_ari += 1
         return web.json_response([{"id": key, "protocol_id": value} for key, value in self.call_ids.items()])
+
+    async def _rtp_statistics(self, request: web.Request) -> web.Response:
+        if not self._is_known(request):
+            raise web.HTTPUnauthorized
+        if (source := self.streams.get(request.match_info["channel"])) is None:
+            raise web.HTTPNotFound
+        return web.json_response({"remote_ssrc": source})
+
+    async def _stored(self, request: web.Request) -> web.Response:
+        if not self._is_known(request):
+            raise web.HTTPUnauthorized
+        return web.json_response([{"name": name, "format": "wav"} for name in self.stored])
+
+    def _named(self, request: web.Request) -> str:
+        if not self._is_known(request):
+            raise web.HTTPUnauthorized
+        if (name := request.match_info["name"]) not in self.stored:
+            raise web.HTTPNotFound
+        return name
+
+    async def _file(self, request: web.Request) -> web.Response:
+        return web.Response(body=self.stored[self._named(request)], content_type="audio/wav")
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        del self.stored[self._named(request)]
+        return web.Response(status=204)
 
     async def _filter(self, request: web.Request) -> web.Response:
         if not self._is_known(request):

@@ -1,0 +1,178 @@
+"""How recordings come from the Asterisk: whole, once, and not before they are complete."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pbx.asterisk import collector as module
+from pbx.asterisk.ari import Ari
+from pbx.asterisk.backoff import Backoff
+from pbx.asterisk.collector import Collector, stored_tracks
+from pbx.asterisk.orders import Running
+from pbx.asterisk.portal import NotTakenError
+from pbx.asterisk.tracks import Track
+from tests.pbx.asterisk.fake import PASSWORD, USER, FakeAsterisk, fake_asterisk
+from tests.pbx.asterisk.test_tracks import wav
+
+RUNNING = Running(
+    recording_id="7", segment=2, tenant_id=3, session_id="s-1", dual_tracks=False, keeps_pauses=False
+)  # fmt: skip
+ALICE = Track("7", 2, 1, 1_700_000_000_000, True, "17_0")
+BOB = replace(ALICE, is_first=False, channel="17_1")
+HELLO, HERE = [100] * 800, [20] * 800
+BOTH = wav([120] * 800)
+
+
+class Desk:
+    def __init__(self, fake: FakeAsterisk) -> None:
+        self.fake = fake
+        self.taken: list[tuple[tuple[str, int], bytes]] = []
+        self.troubles: list[Exception] = []  # what goes wrong when the portal is to take a file, one after the other
+        self.collector = Collector(self._ari, self._take, lambda: Backoff(first=0.02, limit=0.05))
+
+    def _ari(self) -> Ari:
+        return Ari(f"http://127.0.0.1:{self.fake.http_port}/ari", USER, PASSWORD)
+
+    async def _take(self, running: Running, path: Path) -> None:
+        if self.troubles:
+            raise self.troubles.pop(0)
+        self.taken.append((running.key, path.read_bytes()))
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not is_so():
+                await asyncio.sleep(0.01)
+
+    async def until_idle(self) -> None:
+        await self.until(lambda: not len(self.collector))
+
+
+@contextlib.asynccontextmanager
+async def desk() -> AsyncIterator[Desk]:
+    async with fake_asterisk() as fake:
+        made = Desk(fake)
+        try:
+            yield made
+        finally:
+            await made.collector.close()
+
+
+async def test_tracks_are_put_together_handed_over_and_deleted() -> None:
+    async with desk() as at:
+        at.fake.stored = {ALICE.name: wav(HELLO), BOB.name: wav(HERE), "voicemail/greeting": b"not ours"}
+        at.collector.put(RUNNING, [ALICE, BOB])
+        assert len(at.collector) == 1
+        await at.until_idle()
+        assert at.taken == [(("7", 2), BOTH)]
+        assert at.fake.stored == {"voicemail/greeting": b"not ours"}
+
+
+async def test_a_file_that_still_grows_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
+    async with desk() as at:
+        at.fake.stored = {ALICE.name: wav(HELLO), BOB.name: wav(HERE[:400], promised=0)}
+        at.collector.put(RUNNING, [ALICE, BOB])
+        await asyncio.sleep(0.1)
+        assert at.taken == []
+        at.fake.stored[BOB.name] = wav(HERE)
+        await at.until_idle()
+        assert at.taken == [(("7", 2), BOTH)]
+
+
+async def test_a_file_that_asterisk_never_closed_is_taken_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(module, "COMPLETE_WITHIN", 0.05)
+    async with desk() as at:
+        at.fake.stored = {ALICE.name: wav(HELLO[:400], promised=0)}
+        at.collector.put(RUNNING, [ALICE])
+        await at.until_idle()
+        assert at.taken == [(("7", 2), wav(HELLO[:400]))]
+
+
+@pytest.mark.parametrize("broken", [None, b"", b"<html>" * 20])
+async def test_a_track_that_is_missing_or_broken_does_not_spoil_the_others(
+    monkeypatch: pytest.MonkeyPatch, broken: bytes | None
+) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(module, "COMPLETE_WITHIN", 0.05)
+    async with desk() as at:
+        at.fake.stored = {ALICE.name: wav(HELLO)} | ({} if broken is None else {BOB.name: broken})
+        at.collector.put(RUNNING, [ALICE, BOB])
+        await at.until_idle()
+        assert at.taken == [(("7", 2), wav(HELLO))]
+        assert at.fake.stored == ({BOB.name: broken} if broken else {})  # somebody may yet make something of it
+
+
+async def test_without_any_file_nothing_is_handed_over() -> None:
+    async with desk() as at:
+        at.collector.put(RUNNING, [ALICE, BOB])
+        await at.until_idle()
+        assert at.taken == []
+
+
+async def test_what_the_portal_does_not_take_stays_and_is_offered_again() -> None:
+    async with desk() as at:
+        at.fake.stored = {ALICE.name: wav(HELLO)}
+        at.troubles = [NotTakenError("The store is full."), OSError("No space left")]
+        at.collector.put(RUNNING, [ALICE])
+        await at.until(lambda: at.collector.trouble == "No space left")
+        assert at.fake.stored == {ALICE.name: wav(HELLO)}
+        await at.until_idle()
+        assert at.taken == [(("7", 2), wav(HELLO))]
+        assert (at.fake.stored, at.collector.trouble) == ({}, "")
+
+
+async def test_a_fault_of_ours_leaves_the_file_where_it_is() -> None:
+    async with desk() as at:
+        at.fake.stored = {ALICE.name: wav(HELLO)}
+        at.troubles = [ZeroDivisionError()]
+        at.collector.put(RUNNING, [ALICE])
+        await at.until_idle()
+        assert (at.taken, at.fake.stored) == ([], {ALICE.name: wav(HELLO)})
+
+
+async def test_while_ari_is_away_recordings_wait() -> None:
+    async with desk() as at:
+        at.fake.stored = {ALICE.name: wav(HELLO)}
+        at.fake.password = "another"
+        at.collector.put(RUNNING, [ALICE])
+        await at.until(lambda: "refused the user voxledger" in at.collector.trouble)
+        at.fake.password = PASSWORD
+        await at.until_idle()
+        assert at.taken == [(("7", 2), wav(HELLO))]
+
+
+async def test_tracks_of_an_earlier_connector_are_found_on_asterisk() -> None:
+    async with desk() as at:
+        of_another_segment = replace(ALICE, segment=1)
+        at.fake.stored = {each.name: wav(HELLO) for each in (of_another_segment, ALICE)} | {BOB.name: wav(HERE)}
+        at.collector.put(replace(RUNNING, is_adopted=True), [BOB])
+        await at.until_idle()
+        assert at.taken == [(("7", 2), BOTH)]
+        assert list(at.fake.stored) == [of_another_segment.name]
+        async with at._ari() as ari:
+            assert await stored_tracks(ari) == [of_another_segment]
+
+
+async def test_a_segment_is_fetched_once_at_a_time_and_only_when_it_has_tracks() -> None:
+    async with desk() as at:
+        at.fake.stored = {ALICE.name: wav(HELLO)}
+        for _ in range(3):
+            at.collector.put(RUNNING, [ALICE])
+        at.collector.put(replace(RUNNING, segment=3), [])
+        assert len(at.collector) == 1
+        await at.until_idle()
+        assert at.taken == [(("7", 2), wav(HELLO))]
+
+
+async def test_what_waits_when_the_connector_stops_stays_on_asterisk() -> None:
+    async with desk() as at:
+        at.fake.stored = {ALICE.name: wav(HELLO, promised=0)}
+        at.collector.put(RUNNING, [ALICE])
+        await asyncio.sleep(0.05)
+        await at.collector.close()
+        assert (at.taken, list(at.fake.stored), len(at.collector)) == ([], [ALICE.name], 0)

@@ -19,6 +19,7 @@ from accounts.callers import ApiError
 from accounts.rest import encode_cursor
 from accounts.roles import Permission
 from cdr.models import CDR
+from cdr.selectors import simulators
 from recordings import playback, plays
 from recordings.errors import VaultError
 from recordings.forms import ReasonForm
@@ -54,6 +55,7 @@ def recording_page(request: HttpRequest, recording_id: int) -> HttpResponseBase:
         "siblings": list(recordings_of(visible(request), recording.session_id)),
         "segments": list(recording.segments.select_related("file").order_by("number")),
         "may_delete": person.may(Permission.RECORDINGS_FULL),
+        "simulators": simulators(),
     }
     if sees_plays(person, person.may, recording):
         try:

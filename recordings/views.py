@@ -22,6 +22,7 @@ from accounts.callers import ApiError
 from accounts.roles import Permission
 from cdr import periods
 from cdr.models import CDR
+from cdr.selectors import simulators
 from recordings import bulk, plays, trash
 from recordings.forms import ReasonForm, RecordingFilterForm, RecordingFilters
 from recordings.models import Gap, Recording
@@ -95,6 +96,7 @@ def recording_list(request: HttpRequest) -> HttpResponseBase:
         "own_only": not sees_all(may),
         "may_delete": may(Permission.RECORDINGS_FULL),
         "asks_reason": _tenant(request).ask_play_reason,
+        "simulators": simulators(),
     }
     return render(request, "recordings/list.html", context)
 

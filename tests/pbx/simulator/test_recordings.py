@@ -22,6 +22,7 @@ from tenants import outbox
 from tenants.models import InboundRule, Switch, SwitchCommand, SystemSettings, Tenant, Trunk
 from tenants.schemas import in_schema
 from tests.pbx.simulator.test_recorder import heard, samples_of, seen
+from tests.recordings.people import browser
 
 CALLER, FIRST, SECOND = VOICES[:3]
 BEGUN = datetime.now(UTC).timestamp() - 600  # times of a confirmation lie in the past
@@ -147,6 +148,19 @@ def test_a_transfer_has_a_segment_for_each_and_all_voices(door: Portal) -> None:
     assert (recording.state, recording.segments.count()) == ("ready", 2)
     tracks = [track_of(segment.file) for segment in recording.segments.all()]
     assert [heard(track, 0, len(track) / RATE) for track in tracks] == [{CALLER, FIRST}, {CALLER, SECOND}]
+
+
+def test_its_pages_say_that_it_is_simulated_and_hand_out_what_was_delivered(door: Portal) -> None:
+    door.place(flows.video_call, 6)
+    reader = browser()
+    marked = '<span class="badge" title="Placed by the simulator, not by a real switch.">Simulated</span>'
+    assert reader.get("/call-statistics/recordings").content.decode().count(marked) == 2
+    for recording in Recording.objects.all():
+        page = reader.get(f"/call-statistics/recordings/{recording.pk}").content.decode()
+        assert "Of a call of the simulator: the tones are its parties." in page
+        answer = reader.get(f"/call-statistics/recordings/{recording.pk}/file")
+        (take,) = [each for each in door.takes if each.is_video == (recording.medium == "video")]
+        assert answer.getvalue() == _file_of(take).content
 
 
 def test_a_video_call_is_a_film_and_a_sound(door: Portal) -> None:

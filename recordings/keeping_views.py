@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.access import actor_of, requires, signed_in
 from accounts.forms import attempt
 from accounts.models import AuditEntry
+from accounts.pages.company import Option
 from accounts.rest import ApiError, encode_cursor
 from accounts.roles import Permission
 from accounts.selectors import last_change
@@ -54,12 +55,30 @@ def retention_page(request: HttpRequest) -> HttpResponse:
         "leaving": leaving,
         "usage": quota.usage_of(tenant, now),
         "company": tenant,
-        "by": {name: last_change(tenant.pk, "company.changed", name) for name in names[1:]},
+        "options": [
+            Option(form[name], then, last_change(tenant.pk, "company.changed", name), unit)
+            for name, then, unit in _effects(tenant, now)
+        ],
         "in_trash": _counted(trash.in_trash()),
         "held": _counted(holds.held()),
         "sees_recordings": signed_in(request).may(Permission.RECORDINGS_FULL),
     }
     return render(request, "recordings/retention.html", context)
+
+
+def _effects(tenant: Tenant, now: datetime) -> list[tuple[str, str, str]]:
+    """What each rule does as it now stands, and its unit."""
+    oldest = timezone.localtime(now - timedelta(days=tenant.recording_days))
+    full = (
+        "Now: the oldest recordings make room."
+        if tenant.when_quota_full == Tenant.QuotaFull.OLDEST
+        else "Now: nothing is deleted; you and the system administrator are warned."
+    )
+    return [
+        ("recording_days", f"Now: what was recorded before {oldest.day} {oldest:%B %Y} goes.", "days"),
+        ("when_quota_full", full if tenant.recording_quota_mb else "Now: there is no quota.", ""),
+        ("event_log_days", "Now: an endpoint that was away for longer misses events.", "days"),
+    ]
 
 
 def _counted(rows: "QuerySet[Recording]") -> str:

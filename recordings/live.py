@@ -143,7 +143,7 @@ class Counts:
 
 
 def page_for(viewer: Viewer, *, search: str = "", after: str = "") -> Page:
-    """Eight queries, however many calls there are."""
+    """Nine queries, however many calls there are."""
     rows = _visible(viewer)
     counts = _counts(viewer, rows)
     found = list(cdr_selectors.in_progress_after(_searched(rows, search), after)[: PAGE + 1])

@@ -29,7 +29,7 @@ ARROWS = {
 # For each kind of stretch: the status's colour and word, and whether it is timed.
 STATUSES: dict[Kind, tuple[str, str, bool]] = {
     "ringing": ("warn", "Ringing", False),
-    "service": ("queued", "In a menu or queue", True),
+    "service": ("queued", "In a menu", True),
     "queued": ("queued", "Waiting", True),
     "talking": ("good", "Talking", False),
     "held": ("held", "Held", True),
@@ -149,7 +149,7 @@ def _button(operation: Operation, medium: str) -> Button:
 def _cell(medium: MediumState, now: datetime) -> MediumCell:
     is_timed = medium.state == State.PAUSED and not medium.asked and medium.since is not None
     timer = _timer(medium.since, now) if is_timed and medium.since else None
-    badge = {State.RECORDING: "on", State.STARTING: "on", State.PAUSED: "paused", State.FAILED: "bad"}
+    badge = {State.RECORDING: "on", State.PAUSED: "paused", State.FAILED: "bad"}
     title = f"{medium.words} The switch has not answered yet." if medium.asked else medium.words
     return MediumCell(
         medium.medium,

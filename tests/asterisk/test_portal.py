@@ -13,7 +13,9 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.asterisk.flows import ivr_queue_agent, open_lab
+from tests.asterisk.flows import ACME, MOBILE, TONES, blind_transfer, hang_up, ivr_queue_agent, mobile_answers, open_lab
+from tests.asterisk.flows import connect as talk
+from tests.asterisk.listening import Recorded
 from tests.asterisk.rig import HOST, Asterisk
 from tests.events.receiver import receiver
 from tests.run.stack import Stack, eventually, stack
@@ -51,6 +53,19 @@ class Desk:
         assert answer.status_code == 201, answer.text
         return answer.json()
 
+    def put(self, path: str, **fields: Any) -> Any:
+        """Changes what is there."""
+        return self._api.patch(path, json=fields).raise_for_status().json()
+
+    def command(self, session_id: str, operation: str) -> Any:
+        """A command to a call's recording, which waits for the switch."""
+        answer = self._api.post(f"/api/v1/calls/{session_id}/recording", json={"operation": operation})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["recording"]["audio"]["state"]
+
+    def file(self, path: str) -> bytes:
+        return self._api.get(path).raise_for_status().content
+
     def sign_in(self) -> None:
         page = self.browser.get("/sign-in").raise_for_status().text
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
@@ -84,13 +99,14 @@ def desks(portal: Stack, asterisk: Asterisk) -> Iterator[dict[str, Desk]]:
         credentials={"ami_user": asterisk.username, "ami_password": asterisk.secret},
     )
     system.post("/api/v1/trunks", name="AudioCodes", switch=switch["id"])
-    system.post("/api/v1/inbound-rules", kind="did", number="18800606", tenant=acme["id"])
+    for number in ("18800606", "18800101"):
+        system.post("/api/v1/inbound-rules", kind="did", number=number, tenant=acme["id"])
 
     def is_connected() -> bool:
         state = system.get(f"/api/v1/switches/{switch['id']}")
         return bool(state["connector_state"] == "connected" and " by AMI and ARI." in state["connector_message"])
 
-    eventually(is_connected, seconds=30)
+    eventually(is_connected, seconds=90)
     yield found
     for desk in found.values():
         desk.close()
@@ -137,6 +153,63 @@ async def test_a_call_reaches_page_webhook_and_subscriber_within_a_second(
     with capsys.disabled():
         sys.stderr.write(f"\n{said}\n")
     assert max(took.values()) < SOON, said
+
+
+async def test_a_recorded_call_tells_its_story(asterisk: Asterisk, desks: dict[str, Desk]) -> None:
+    """Recorded by the company's switch, paused by *48, resumed by *49, paused and resumed by REST, transferred out,
+    stopped; then found from its CDR, and listened to."""
+    acme = desks["acme"]
+    acme.put("/api/v1/company", enable_extension_audio_recording=True, pause_style="skip")
+    desks["system"].put("/api/v1/settings", record_external_calls=False)
+    caller_hz, extension_hz, mobile_hz, secret_hz = TONES["trunk", ""], TONES["101", ACME], TONES["mobile", ""], 2000
+    async with open_lab(asterisk) as lab:
+        extension = await lab.extension("101")
+        caller, first = await talk(lab.trunk, "18800101", extension)
+        session_id = first.session_id
+        await asyncio.sleep(1.5)
+        for code, tone in (("*48", secret_hz), ("*49", extension_hz)):
+            await first.press(code)
+            await asyncio.sleep(1.2)
+            await first.send_tone(tone)
+            await asyncio.sleep(0.8)
+            if tone == secret_hz:
+                await first.send_tone(extension_hz)
+        assert await asyncio.to_thread(acme.command, session_id, "pause") == "paused"
+        await first.send_tone(secret_hz)
+        await asyncio.sleep(1)
+        await first.send_tone(extension_hz)
+        await asyncio.sleep(0.2)
+        assert await asyncio.to_thread(acme.command, session_id, "resume") == "recording"
+        await asyncio.sleep(1)
+        answering = asyncio.create_task(mobile_answers(lab))
+        await blind_transfer(first, MOBILE)
+        mobile = await answering
+        await asyncio.sleep(2)
+        await hang_up(caller, mobile)
+
+    found: list[Any] = []
+
+    def is_ready() -> bool:
+        found[:] = acme.get(f"/api/v1/recordings?session_id={session_id}")["items"]
+        return [each["state"] for each in found] == ["ready"]
+
+    await asyncio.to_thread(eventually, is_ready, seconds=90)
+    recording = acme.get(f"/api/v1/recordings/{found[0]['id']}")
+    said = [(gap["reason"], gap["begun_via"], gap["ended_via"]) for gap in recording["gaps"]]
+    assert said == [
+        ("paused", "feature_code", "feature_code"),
+        ("paused", "rest", "rest"),
+        ("external_numbers", "policy", ""),
+    ]
+    assert [each["end_reason"] for each in recording["segments"]] == ["external_numbers"]
+    assert acme.get(f"/api/v1/cdrs/{session_id}")["recordings"][0]["id"] == recording["id"]
+    sound = Recorded(acme.file(recording["file"]))
+    lines = sound.lines((caller_hz, extension_hz, mobile_hz, secret_hz))
+    assert {caller_hz, extension_hz} <= set(lines)
+    assert secret_hz not in lines
+    assert lines.get(mobile_hz, "").count("#") < 10  # stopped within a second of its answer
+    plays = acme.get(f"/api/v1/recordings/{recording['id']}/plays")["items"]
+    assert [(play["kind"], play["sent"]) for play in plays] == [("download", recording["size"])]
 
 
 def subscriber(portal: Stack, desk: Desk) -> "Subscriber":

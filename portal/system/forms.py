@@ -8,7 +8,6 @@ from django import forms
 
 from accounts.forms import line, zones
 from tenants.models import InboundRule, Switch, Tenant, Trunk
-from tenants.switches import CONNECTABLE
 from tenants.values import CURRENCIES
 
 
@@ -87,7 +86,7 @@ class SwitchForm(forms.Form):
 
 
 class NewSwitchForm(SwitchForm):
-    kind = forms.ChoiceField(label="Kind", choices=[(kind, Switch.Kind(kind).label) for kind in CONNECTABLE])
+    kind = forms.ChoiceField(label="Kind", choices=Switch.Kind.choices)
     field_order = ["name", "kind"]
 
 

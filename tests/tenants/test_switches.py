@@ -96,9 +96,3 @@ def test_create_switch_refuses_a_name_twice(tenants: None) -> None:
     with pytest.raises(ValidationError) as caught:
         create_switch(SYSTEM, GIVEN)
     assert caught.value.message_dict == {"name": ["Another switch has this name."]}
-
-
-def test_kind_without_an_adapter_is_refused(tenants: None) -> None:
-    with pytest.raises(ValidationError) as refused:
-        create_switch(SYSTEM, {**GIVEN, "kind": "freeswitch"})
-    assert list(refused.value.message_dict) == ["kind"]

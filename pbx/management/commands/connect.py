@@ -6,19 +6,27 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from pbx.asterisk.connection import Connector, SwitchGoneError
+from pbx.asterisk import connection as asterisk
+from pbx.asterisk.connection import SwitchGoneError
+from pbx.freeswitch import connection as freeswitch
 from tenants.models import Switch
 
 
+_CONNECTORS: dict[str, type[asterisk.Connector] | type[freeswitch.Connector]] = {
+    Switch.Kind.ASTERISK: asterisk.Connector,
+    Switch.Kind.FREESWITCH: freeswitch.Connector,
+}
+
+
 class Command(BaseCommand):
-    help = "Connects to a switch that the portal calls (Asterisk), and follows its calls until SIGTERM."
+    help = "Connects to a switch that the portal calls (Asterisk, FreeSWITCH), and follows its calls until SIGTERM."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("switch", help="name or id of the switch")
 
     def handle(self, *args: Any, switch: str, **options: Any) -> None:
         found = _switch(switch)
-        if found.kind != Switch.Kind.ASTERISK:
+        if found.kind not in _CONNECTORS:
             raise CommandError(f"{found.name} is of the kind {found.get_kind_display()}: nothing has to be connected.")
         if not found.enabled:
             raise CommandError(f"The switch {found.name} is switched off.")
@@ -46,4 +54,4 @@ async def _run(switch: Switch) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await Connector(switch).run(stop)
+    await _CONNECTORS[switch.kind](switch).run(stop)

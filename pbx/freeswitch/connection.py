@@ -1,0 +1,376 @@
+"""The connector of one FreeSWITCH: follows its event socket, reconnects, reconciles after a gap, feeds the portal."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import structlog
+from django.db import DatabaseError, InterfaceError
+
+from cdr.callevents import CallEvent
+from pbx.asterisk import portal as shared
+from pbx.asterisk.backoff import Backoff
+from pbx.asterisk.connection import SwitchGoneError
+from pbx.asterisk.orders import Command, Key, Order
+from pbx.asterisk.spool import Census, Spool
+from pbx.freeswitch import cdrs, portal
+from pbx.freeswitch.access import Access, AccessError, access_of
+from pbx.freeswitch.collector import Collector
+from pbx.freeswitch.esl import Message, message_of, rows_of, text
+from pbx.freeswitch.eventsocket import (
+    PING_EVERY,
+    CommandRefusedError,
+    EslError,
+    EslRefusedError,
+    EventSocket,
+    signed_in,
+)
+from pbx.freeswitch.interpreter import SUBCLASSES, SUBSCRIPTIONS, Interpreter
+from pbx.freeswitch.names import is_uuid
+from pbx.freeswitch.recorder import Recorder
+from pbx.freeswitch.takes import Take
+from tenants.models import Switch
+
+log = structlog.get_logger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+REPORT_EVERY = 10.0  # seconds
+ASK_FOR_ORDERS_EVERY = 0.25
+TICK_EVERY = 0.1
+LAST_WORDS = 5.0  # seconds to hand over what is left when asked to stop
+DATABASE_PATIENCE = 5.0
+CLOCK_TOLERANCE = timedelta(seconds=2)
+GAP_MARGIN = timedelta(seconds=30)  # a connector that died had said so late that it lived
+LONGEST_GAP = timedelta(days=1)  # further back the JSON CDRs are not read
+HELD_BACK_MAX = 100_000  # events that come while the list of channels does
+DUMPS_MAX = 10_000
+SUBSCRIBE = f"event json {' '.join(SUBSCRIPTIONS)} RECORD_STOP CUSTOM {' '.join(SUBCLASSES)}"
+_VERSION = re.compile(r"Version ([0-9A-Za-z._-]+)")
+
+
+class Connector:
+    """Runs until it is asked to stop, whatever FreeSWITCH, the network or the database do meanwhile."""
+
+    def __init__(self, switch: Switch, *, backoff: Callable[[], Backoff] = Backoff) -> None:
+        self._switch = switch
+        self._interpreter = Interpreter()
+        self._spool = Spool()
+        self._new_backoff = backoff
+        self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="connector-database")
+        self._state = ("connecting", "")
+        self._said = ""
+        self._to_report = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._gone = ""
+        self._over = asyncio.Event()
+        self._held_back: list[tuple[Message, datetime]] | None = None
+        self._gap_since = switch.connector_seen_at or datetime.now(UTC)
+        self._recorder = Recorder(self._interpreter.members)
+        self._collector = Collector(self._is_over, self._hand_over)
+        self._orders: dict[int, asyncio.Task[None]] = {}  # by command: those being carried out
+        self._may_have_orders = asyncio.Event()
+        self._knows_running = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Raises SwitchGoneError when there is nothing left to connect to."""
+        try:
+            with contextlib.suppress(DatabaseError, InterfaceError, TimeoutError):  # before the first call is told
+                await asyncio.wait_for(self._learn_trunks(), DATABASE_PATIENCE)
+            async with asyncio.TaskGroup() as group:
+                works = (
+                    self._end_with(stop),
+                    self._follow(),
+                    self._watch(),
+                    self._tick(),
+                    self._take_orders(),
+                    self._collector.follow(self._folder),
+                )
+                following = [group.create_task(work) for work in works]
+                delivering = group.create_task(self._deliver())
+                await self._over.wait()
+                for task in following:
+                    task.cancel()
+                await asyncio.gather(*self._orders.values(), return_exceptions=True)
+                await self._say_last_words()
+                delivering.cancel()
+        finally:
+            self._database.shutdown(wait=False, cancel_futures=True)
+        if self._gone:
+            raise SwitchGoneError(self._gone)
+
+    async def _end_with(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._over.set()
+
+    async def _say_last_words(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._spool.until_empty(), LAST_WORDS)
+        if left := len(self._spool):
+            log.error("call events were not handed over", switch=self._switch.name, events=left)
+        with contextlib.suppress(DatabaseError, InterfaceError, TimeoutError):
+            await asyncio.wait_for(self._in_database(shared.report, self._switch.pk, "stopped", ""), LAST_WORDS)
+
+    async def _in_database(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._database, lambda: shared.with_database(work, *args, **kwargs))
+
+    async def _learn_trunks(self) -> None:
+        self._interpreter.set_trunks(await self._in_database(portal.trunks_of, self._switch.pk))
+
+    # --- State -----------------------------------------------------------------------------------------------
+
+    def _say(self, state: str, message: str) -> None:
+        """For the page of switches; in the log once, and again only when something else is the matter."""
+        self._state = (state, message)
+        self._to_report.set()
+        if message != self._said:
+            self._said = message
+            level = log.info if state == "connected" else log.warning
+            level(message, switch=self._switch.name)
+
+    def _message(self) -> str:
+        state, message = self._state
+        if state != "connected":
+            return message
+        lost = f"{self._spool.lost} call events were lost, the database was away too long." if self._spool.lost else ""
+        stuck = "The database does not take call events." if self._spool.is_stuck else ""
+        return " ".join(each for each in (message, self._collector.trouble, stuck, lost) if each)
+
+    async def _watch(self) -> None:
+        """Reports at least every REPORT_EVERY seconds, and sees when somebody changes the switch's settings."""
+        while True:
+            self._to_report.clear()
+            with contextlib.suppress(DatabaseError, InterfaceError, OSError):
+                await self._in_database(shared.report, self._switch.pk, self._state[0], self._message())
+                self._look_at(await self._in_database(shared.switch_now, self._switch.pk))
+                await self._learn_trunks()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REPORT_EVERY):
+                    await self._to_report.wait()
+            await asyncio.sleep(0.2)  # several changes at once are one report
+
+    def _look_at(self, found: Switch | None) -> None:
+        if found is None or not found.enabled:
+            what = "was deleted" if found is None else "is switched off"
+            self._gone = f"The switch {self._switch.name} {what}."
+            self._over.set()
+            return
+        former, self._switch = self._switch, found
+        if (found.address, found.credentials) != (former.address, former.credentials):
+            log.info("settings of the switch changed", switch=found.name)
+            self._changed.set()
+
+    async def _until_changed(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs `work`, and cuts it off when the settings change, to be started with the new ones."""
+        task, change = asyncio.ensure_future(work), asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait({task, change}, return_when=asyncio.FIRST_COMPLETED)
+            self._changed.clear()
+            if task.done():
+                task.result()
+        finally:
+            for each in (task, change):
+                each.cancel()
+            await asyncio.gather(task, change, return_exceptions=True)
+
+    # --- The event socket ------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        backoff = self._new_backoff()
+        while True:
+            try:
+                await self._until_changed(self._follow_once(access_of(self._switch), backoff))
+                continue
+            except AccessError as error:
+                self._say("unconfigured", str(error))
+            except EslRefusedError as error:
+                self._say("refused", str(error))
+            except EslError as error:
+                self._say("unreachable", str(error))
+            await self._until_changed(asyncio.sleep(backoff.next()))
+
+    async def _follow_once(self, access: Access, backoff: Backoff) -> None:
+        self._held_back = []
+        was_connected = False
+        try:
+            async with signed_in(access, self._on_event) as socket:
+                await self._set_clock(socket)
+                await socket.ask(SUBSCRIBE)
+                found = _VERSION.search(await socket.api("version"))
+                await self._reconcile(socket, access)
+                backoff.reset()
+                was_connected = True
+                version = f" {found[1]}" if found else ""
+                self._say("connected", f"Connected to FreeSWITCH{version} by the event socket.")
+                await self._connect_recorder(socket, access)
+                while True:
+                    await asyncio.sleep(PING_EVERY)
+                    await self._set_clock(socket)
+        finally:
+            self._recorder.disconnect()
+            if was_connected:
+                self._gap_since = datetime.now(UTC)
+
+    async def _set_clock(self, socket: EventSocket) -> None:
+        asked_at = datetime.now(UTC)
+        answer = await socket.api("strepoch")
+        answered_at = datetime.now(UTC)
+        if not (answer.isascii() and answer.isdigit() and len(answer) == 10):
+            return
+        theirs = datetime.fromtimestamp(int(answer), UTC) + timedelta(seconds=0.5)  # it says whole seconds
+        offset = asked_at + (answered_at - asked_at) / 2 - theirs
+        former = self._interpreter.clock_offset
+        self._interpreter.clock_offset = offset if abs(offset) > CLOCK_TOLERANCE else timedelta()
+        if abs(self._interpreter.clock_offset - former) > CLOCK_TOLERANCE:
+            log.warning(
+                "clock of the switch is off", switch=self._switch.name, seconds=round(offset.total_seconds(), 1)
+            )
+
+    async def _reconcile(self, socket: EventSocket, access: Access) -> None:
+        """Takes the calls in progress as they are. Events that come meanwhile are interpreted after the list."""
+        rows = rows_of(await socket.api("show channels as json"))
+        if rows is None:
+            raise EslError("FreeSWITCH did not list its channels as JSON.")
+        live = {str(row.get("uuid", "")) for row in rows} - {""}
+        found = [
+            dump for uuid in sorted(live - self._interpreter.legs())[:DUMPS_MAX] if (dump := await _dump(socket, uuid))
+        ]
+        self._spool.put(self._interpreter.adopt(found, datetime.now(UTC)))
+        for message in await self._missed(access):
+            if text(message, "Unique-ID") not in live:
+                self._spool.put(self._interpreter.take(message, datetime.now(UTC)))
+        self._spool.put(self._interpreter.end_all_but(live, datetime.now(UTC)))
+        self._spool.put([Census(frozenset(self._interpreter.session_ids()))])
+        held_back, self._held_back = self._held_back or [], None
+        for message, received_at in held_back:
+            self._interpret(message, received_at)
+        self._recorder.look(self._interpreter.take_touched())
+
+    async def _missed(self, access: Access) -> list[Message]:
+        if access.cdr_folder is None:
+            return []
+        since = max(self._gap_since - GAP_MARGIN, datetime.now(UTC) - LONGEST_GAP)
+        return await asyncio.to_thread(cdrs.missed_since, access.cdr_folder, since)
+
+    def _on_event(self, message: Message) -> None:
+        received_at = datetime.now(UTC)
+        if self._held_back is None:
+            self._interpret(message, received_at)
+        elif len(self._held_back) < HELD_BACK_MAX:
+            self._held_back.append((message, received_at))
+
+    def _interpret(self, message: Message, received_at: datetime) -> None:
+        try:
+            if text(message, "Event-Name") == "RECORD_STOP":
+                leg = self._interpreter.session_id_of(text(message, "Unique-ID"))
+                self._spool.put(self._recorder.hear_stop(message, leg, received_at))
+            self._spool.put(self._interpreter.take(message, received_at))
+            self._recorder.look(self._interpreter.take_touched())
+        except Exception:  # one message that is not understood must not end the connection and all calls with it
+            log.exception("message was not understood", switch=self._switch.name)
+
+    # --- Recording -------------------------------------------------------------------------------------------
+
+    async def _take_orders(self) -> None:
+        while True:
+            self._may_have_orders.clear()
+            with contextlib.suppress(DatabaseError, InterfaceError, OSError):
+                for order in await self._in_database(shared.pending_orders, self._switch):
+                    if order.id not in self._orders:
+                        self._carry_out(order)
+            with contextlib.suppress(
+                TimeoutError
+            ):  # not wait_for: it can lose a cancellation that comes with the event
+                async with asyncio.timeout(ASK_FOR_ORDERS_EVERY):
+                    await self._may_have_orders.wait()
+
+    def _carry_out(self, order: Order) -> None:
+        task = asyncio.get_running_loop().create_task(self._obey(order))
+        self._orders[order.id] = task
+        task.add_done_callback(lambda _: self._orders.pop(order.id, None))
+
+    async def _obey(self, order: Order) -> None:
+        try:
+            outcome = await self._recorder.obey(order)
+            if outcome is None:  # FreeSWITCH is out of reach: it comes again, until the portal gives it up
+                return
+            backoff = self._new_backoff()
+            while not self._over.is_set():
+                try:
+                    if not await self._in_database(shared.confirm, self._switch, order, outcome):
+                        await self._undo(order)
+                    return
+                except (DatabaseError, InterfaceError, OSError):
+                    await asyncio.sleep(backoff.next())
+        except Exception:  # one order must not end the connection and all calls with it
+            log.exception("order was not carried out", switch=self._switch.name, order=order.id)
+
+    async def _undo(self, order: Order) -> None:
+        """The portal had given up waiting: it believes that nothing was begun."""
+        if order.command == Command.START:
+            log.warning("recording began too late", switch=self._switch.name, recording=order.key)
+            await self._recorder.forget(order.key)
+
+    async def _connect_recorder(self, socket: EventSocket, access: Access) -> None:
+        """Until it is known what an earlier connector has begun, no file is anybody's to take."""
+        self._recorder.folder = access.recordings_path
+        backoff = self._new_backoff()
+        running: list[Take] = []
+        while not self._knows_running:
+            try:
+                session_ids = list(self._interpreter.session_ids())
+                running = await self._in_database(portal.takes_running, self._switch, session_ids)
+                self._knows_running = True
+            except (DatabaseError, InterfaceError, OSError):
+                await asyncio.sleep(backoff.next())
+        await self._recorder.connect(socket, running)
+
+    def _folder(self) -> Path | None:
+        """Where finished recordings lie, while it is known which are finished."""
+        try:
+            return access_of(self._switch).recordings_folder if self._is_settled() else None
+        except AccessError:
+            return None
+
+    def _is_settled(self) -> bool:
+        return self._knows_running and self._state[0] == "connected"
+
+    def _is_over(self, key: Key) -> bool:
+        return self._is_settled() and key not in self._recorder.segments()
+
+    async def _hand_over(self, key: Key, path: Path) -> bool:
+        loop = asyncio.get_running_loop()
+        work = lambda: shared.with_database(portal.hand_over, self._switch, key, path)  # noqa: E731
+        return await loop.run_in_executor(None, work)  # not in the thread of the calls: an hour takes its time
+
+    # --- Into the portal ---------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_EVERY)
+            self._spool.put(self._interpreter.tick(datetime.now(UTC)))
+            self._recorder.look(self._interpreter.take_touched())
+
+    async def _deliver(self) -> None:
+        await self._spool.drain(self._take, self._close_lost, self._new_backoff())
+
+    async def _take(self, events: Sequence[CallEvent]) -> None:
+        await self._in_database(shared.take, self._switch, events)
+        self._may_have_orders.set()  # what was told may be the reason for some
+
+    async def _close_lost(self, census: Census) -> None:
+        await self._in_database(shared.close_sessions_gone, self._switch, census.session_ids)
+
+
+async def _dump(socket: EventSocket, uuid: str) -> Message | None:
+    """All that FreeSWITCH knows of a leg; None when it is gone by now."""
+    try:
+        return message_of((await socket.api(f"uuid_dump {uuid} json")).encode())
+    except CommandRefusedError:
+        return None

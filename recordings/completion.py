@@ -32,7 +32,7 @@ from tenants.schemas import current_schema
 
 log = structlog.get_logger(__name__)
 
-LOST_AFTER = timedelta(minutes=40)  # longer than any examination lasts: then its worker is dead
+MARGIN = timedelta(minutes=1)  # after the longest that an examination may last its worker is dead
 MOST_TRIES = 5
 AT_ONCE = 100
 _EMPTY = "It holds no moment of sound: the switch had nothing to record. It was discarded."
@@ -87,12 +87,12 @@ def probe_waiting(file_id: int | None = None) -> int:
 def _claim(file_id: int | None) -> RecordingFile | None:
     """One that nobody is at; this one if it can be had, else the oldest."""
     now = timezone.now()
-    free = RecordingFile.objects.filter(state=RecordingFile.State.STORED).filter(
-        Q(probe_began_at=None) | Q(probe_began_at__lt=now - LOST_AFTER)
-    )
-    ids = ([file_id] if file_id else []) + list(free.order_by("received_at", "id").values_list("pk", flat=True)[:8])
-    for each in ids:
-        if free.filter(pk=each).update(probe_began_at=now, probe_tries=F("probe_tries") + 1):
+    free = RecordingFile.objects.filter(Q(probe_until=None) | Q(probe_until__lt=now), state=RecordingFile.State.STORED)
+    oldest = list(free.order_by("received_at", "id").values_list("pk", "size")[:8])
+    wanted = list(free.filter(pk=file_id).values_list("pk", "size")) if file_id else []
+    for each, size in wanted + oldest:
+        until = now + probe.longest(size) + MARGIN
+        if free.filter(pk=each).update(probe_until=until, probe_tries=F("probe_tries") + 1):
             return RecordingFile.objects.get(pk=each)
     return None
 

@@ -221,7 +221,7 @@ class RecordingFile(models.Model):
     sha256 = models.CharField(max_length=64)
     content_type = models.CharField(max_length=100)
     received_at = models.DateTimeField(default=timezone.now)
-    probe_began_at = models.DateTimeField(null=True, blank=True)  # the last time; a worker may have died over it
+    probe_until = models.DateTimeField(null=True, blank=True)  # an examination that is not over by then was lost
     probe_tries = models.PositiveSmallIntegerField(default=0)
     probed_at = models.DateTimeField(null=True, blank=True)
     duration_ms = models.BigIntegerField(default=0)

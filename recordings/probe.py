@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import IO, Any, BinaryIO, cast
 
 from django.conf import settings
@@ -22,6 +23,7 @@ BUFFER = 256 * 1024
 _MOST_SAID = 64 * 1024
 _SECONDS, _BYTES_A_SECOND = 30, 4_000_000  # of processor time: so much, and more for more bytes
 _MOST_SECONDS = 900
+_CLOCK = 2  # times as long as it may work: it waits for what it reads
 _GROWN = 16  # G.711 in mono at 8 kHz beside a file in stereo at 32 kHz becomes so much
 _NUMBERS = ("duration_ms", "channels", "sample_rate", "width", "height", "data_offset", "data_size")
 _STARTED = "import sys; sys.path.append(sys.argv[1]); from recordings import examiner; examiner.main()"
@@ -66,6 +68,11 @@ def join(files: Sequence[tuple[BinaryIO, int]], into: BinaryIO, content_type: st
     _run(task, files, seconds=_seconds_for(total), into=into, most_written=_GROWN * total + 1024**2)
 
 
+def longest(size: int) -> timedelta:
+    """So long an examination may last by the clock."""
+    return timedelta(seconds=_CLOCK * _seconds_for(size))
+
+
 def _seconds_for(size: int) -> int:
     return min(_MOST_SECONDS, _SECONDS + size // _BYTES_A_SECOND)
 
@@ -90,7 +97,7 @@ def _run(
         cwd="/",
         pass_fds=[into.fileno()] if into else [],
     )
-    watch = threading.Timer(2 * seconds, process.kill)  # waiting counts as well as working
+    watch = threading.Timer(_CLOCK * seconds, process.kill)
     watch.daemon = True
     watch.start()
     try:

@@ -65,7 +65,8 @@ def file(request: HttpRequest, switch: Switch, recording_id: str, number: str = 
                 expected_size=_announced(request),
             )
     except FileRefusedError as error:
-        log.warning("file refused", recording_id=recording_id[:64], segment=number[:8], reason=error.code)
+        if error.kept is None:  # else it is in the log as quarantined
+            log.warning("file refused", recording_id=recording_id[:64], segment=number[:8], reason=error.code)
         raise DoorError(_STATUS.get(error.code, _UNAVAILABLE), error.code, error.message) from error
     return answer(_represented(row, recording_id), status=201 if row.received_at >= began else 200)
 

@@ -237,9 +237,9 @@ def test_how_long_files_have_is_a_setting(acme: Tenant, http_switch: Switch, set
 def test_an_examination_lost_with_its_worker_is_taken_up_again(acme: Tenant, http_switch: Switch) -> None:
     recording = recording_of(acme, http_switch)
     deliver(http_switch, recording, FILE)
-    RecordingFile.objects.update(probe_began_at=timezone.now() - timedelta(minutes=30), probe_tries=1)
+    RecordingFile.objects.update(probe_until=timezone.now() + timedelta(seconds=1), probe_tries=1)
     assert completion.sweep(timezone.now()) == 0
-    RecordingFile.objects.update(probe_began_at=timezone.now() - timedelta(minutes=41))
+    RecordingFile.objects.update(probe_until=timezone.now() - timedelta(seconds=1))
     assert completion.sweep(timezone.now()) == 1
     assert state(recording) == (READY, "")
 
@@ -266,7 +266,7 @@ def test_a_store_that_is_away_is_not_the_file_s_fault(
         patched.setattr(vault, "open_file", away)
         examine()
     assert state(recording) == (PROCESSING, "")
-    RecordingFile.objects.update(probe_began_at=timezone.now() - timedelta(hours=1))
+    RecordingFile.objects.update(probe_until=timezone.now())
     completion.sweep(timezone.now())
     assert state(recording) == (READY, "")
 

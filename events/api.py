@@ -411,7 +411,8 @@ class EventsDoor(Door):
         found = list(log.events_after(since, types=types).filter(id__lte=span.last)[: limit + 1])
         more = len(found) > limit
         cursor = found[limit - 1].pk if more else span.last
-        gap = "since" in request.query_params and span.misses_after(since)
+        # Asked anew: what was pruned while this read is a gap too.
+        gap = bool(_place_asked(request)) and log.span().misses_after(since)
         tail = {"next": str(cursor) if more else None, "cursor": str(cursor), "gap": gap}
         bodies = ",".join(event.payload(profile) for event in found[:limit])
         return HttpResponse(
@@ -419,8 +420,12 @@ class EventsDoor(Door):
         )
 
 
+def _place_asked(request: Request) -> str:
+    return request.query_params.get("since") or request.query_params.get("cursor") or ""
+
+
 def _since(request: Request) -> int:
-    written = request.query_params.get("since") or request.query_params.get("cursor") or "0"
+    written = _place_asked(request) or "0"
     if not (written.isascii() and written.isdigit() and len(written) <= 18):
         raise ApiError("bad_since", "since must be the event_id of an event.")
     return int(written)

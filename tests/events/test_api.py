@@ -1,18 +1,19 @@
 """The REST doors of this room: endpoints, deliveries, events by pull, and their refusals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import orjson
 import pytest
+from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from accounts.models import AuditEntry, User
 from accounts.roles import Role
-from events import deliveries, samples, tasks
+from events import deliveries, log, samples, tasks
 from events.deliveries import lease_due, settle
 from events.models import Attempt, Delivery, Endpoint, Event
 from tenants.models import Tenant
@@ -225,8 +226,22 @@ def test_events_are_handed_out_byte_for_byte(api: Client) -> None:
 def test_events_no_longer_kept_are_a_gap(api: Client) -> None:
     write("a", "b", "c")
     Event.objects.filter(id__lte=2).delete()
-    gaps = [api.get(f"/api/v1/events{query}").json()["gap"] for query in ("?since=1", "?since=2", "?since=0", "")]
-    assert gaps == [True, False, True, False]
+    asked = ("?since=1", "?since=2", "?since=0", "?cursor=1", "")
+    gaps = [api.get(f"/api/v1/events{query}").json()["gap"] for query in asked]
+    assert gaps == [True, False, True, True, False]
+
+
+def test_events_pruned_while_a_page_is_read_are_a_gap(api: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("a", "b", "c")
+    read = log.events_after
+
+    def read_late(since: int, *, types: Sequence[str] = ()) -> QuerySet[Event]:
+        Event.objects.filter(id__lte=2).delete()
+        return read(since, types=types)
+
+    monkeypatch.setattr(log, "events_after", read_late)
+    page = api.get("/api/v1/events?since=1").json()
+    assert ([item["event_id"] for item in page["items"]], page["cursor"], page["gap"]) == (["3"], "3", True)
 
 
 @pytest.mark.parametrize(

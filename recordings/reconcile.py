@@ -201,8 +201,8 @@ def assign(actor: Actor, file: RecordingFile, segment_id: int) -> RecordingFile:
         there.segment = None
         there.save(update_fields=["segment"])
     row.segment, row.state, row.problem = segment, RecordingFile.State.STORED, ""
-    row.probe_began_at, row.probe_tries = None, 0
-    row.save(update_fields=["segment", "state", "problem", "probe_began_at", "probe_tries"])
+    row.probe_until, row.probe_tries = None, 0
+    row.save(update_fields=["segment", "state", "problem", "probe_until", "probe_tries"])
     announce(
         actor, "recording_file.assigned", subject=trash.subject_of(recording), subject_id=recording.pk,
         after={"segment": segment.number, "sha256": row.sha256},

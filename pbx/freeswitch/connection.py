@@ -237,11 +237,10 @@ class Connector:
         rows = rows_of(await socket.api("show channels as json"))
         if rows is None:
             raise EslError("FreeSWITCH did not list its channels as JSON.")
-        live = {str(row.get("uuid", "")) for row in rows} - {""}
-        found = [
-            dump for uuid in sorted(live - self._interpreter.legs())[:DUMPS_MAX] if (dump := await _dump(socket, uuid))
-        ]
-        self._spool.put(self._interpreter.adopt(found, datetime.now(UTC)))
+        live = {uuid for row in rows if is_uuid(uuid := str(row.get("uuid", "")))}
+        unknown = sorted(live - self._interpreter.legs())[:DUMPS_MAX]
+        dumps = [await _dump(socket, uuid) for uuid in unknown]
+        self._spool.put(self._interpreter.adopt([dump for dump in dumps if dump], datetime.now(UTC)))
         for message in await self._missed(access):
             if text(message, "Unique-ID") not in live:
                 self._spool.put(self._interpreter.take(message, datetime.now(UTC)))

@@ -11,7 +11,6 @@ from pbx.asterisk.connection import SwitchGoneError
 from pbx.freeswitch import connection as freeswitch
 from tenants.models import Switch
 
-
 _CONNECTORS: dict[str, type[asterisk.Connector] | type[freeswitch.Connector]] = {
     Switch.Kind.ASTERISK: asterisk.Connector,
     Switch.Kind.FREESWITCH: freeswitch.Connector,

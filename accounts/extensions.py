@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from accounts.models import Extension, ExtensionCredential, User
+from accounts.numbers import let_go, take_up
 from accounts.passwords import new_password
 from accounts.people import create_user
 from tenants.changes import Actor, announce
@@ -67,6 +68,7 @@ def create_extension(actor: Actor, given: Mapping[str, Any], *, sip_password: st
             extension.save()
     except IntegrityError as error:
         raise ValidationError(_taken(extension)) from error
+    take_up(extension.number, extension.user)
     announce(actor, "extension.created", subject=extension.number, subject_id=extension.pk, after=_told(cleaned))
     return extension, set_sip_password(actor, extension, sip_password)
 
@@ -81,6 +83,9 @@ def change_extension(
             before, after = save_changes(extension, cleaned, version)
     except IntegrityError as error:
         raise ValidationError({"user": ["This user has another extension."]}) from error
+    if "user" in after:
+        let_go(extension.number, before["user"].pk if before["user"] else None)
+        take_up(extension.number, extension.user)
     if after:
         announce(
             actor, "extension.changed", subject=extension.number, subject_id=extension.pk,
@@ -106,8 +111,9 @@ def set_sip_password(actor: Actor, extension: Extension, sip_password: str = "")
 
 @transaction.atomic
 def delete_extension(actor: Actor, extension: Extension) -> None:
-    """Frees the number. Calls keep it as they were."""
+    """Frees the number. Calls keep it as they were, and stay those of whoever had it then."""
     extension_id = extension.pk
+    let_go(extension.number, extension.user_id)
     extension.delete()
     announce(
         actor, "extension.deleted", subject=extension.number, subject_id=extension_id,

@@ -74,6 +74,22 @@ class Extension(models.Model):
         return self.number
 
 
+class NumberHolder(models.Model):
+    """Whose number this was, and when: `since` null is from the beginning, `until` null to this day."""
+
+    number = models.CharField(max_length=32)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="numbers")
+    since = models.DateTimeField(null=True, blank=True)
+    until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["number"], condition=Q(until=None), name="number_of_one_holder")]
+        indexes = [models.Index(fields=["number"], name="holder_by_number")]
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.user_id}"
+
+
 class ExtensionCredential(models.Model):
     """HA1 = MD5(number:realm:password) for one realm, a SIP domain of the tenant (RFC 2617 section 3.2.2.2)."""
 

@@ -12,6 +12,7 @@ from django.db.models import CharField, Lookup, Q, QuerySet
 
 from accounts.callers import ApiError
 from accounts.models import Extension, User
+from accounts.numbers import own
 from accounts.rest import decode_cursor, encode_cursor, time_of
 from accounts.roles import Permission
 from cdr.forms import CDRFilters, number_in
@@ -41,11 +42,11 @@ def sees_all(may: Callable[[Permission], bool]) -> bool:
 
 
 def visible_calls(person: Any, may: Callable[[Permission], bool]) -> "QuerySet[CDR]":
-    """All calls of the tenant, or only those in which the person's own extension took part, or none."""
+    """All calls of the tenant, or only those in which a number took part that was the person's own, or none."""
     if sees_all(may):
         return CDR.objects.all()
-    number = _own_number(person) if may(Permission.OWN_CALLS) else ""
-    return CDR.objects.filter(extensions__contains=[number]) if number else CDR.objects.none()
+    mine = own(person, "extensions", "start_time") if may(Permission.OWN_CALLS) else None
+    return CDR.objects.none() if mine is None else CDR.objects.filter(mine)
 
 
 def simulators() -> frozenset[int]:

@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 
 from accounts.callers import ApiError
 from accounts.models import Extension, User
+from accounts.numbers import is_own, own
 from accounts.rest import decode_cursor, encode_cursor
 from accounts.roles import Permission
 from cdr import selectors as calls
@@ -26,11 +27,11 @@ def sees_all(may: May) -> bool:
 
 
 def visible_recordings(person: Any, may: May) -> "QuerySet[Recording]":
-    """All of the tenant, or only those the person's own extension stands in, or none; those put away too."""
+    """All of the tenant, or only those a number stands in that was the person's then, or none; those put away too."""
     if sees_all(may):
         return Recording.objects.all()
-    number = own_number(person) if may(Permission.OWN_CALLS) else ""
-    return Recording.objects.filter(extensions__contains=[number]) if number else Recording.objects.none()
+    mine = own(person, "extensions", "created_at") if may(Permission.OWN_CALLS) else None
+    return Recording.objects.none() if mine is None else Recording.objects.filter(mine)
 
 
 def own_number(person: Any) -> str:
@@ -158,4 +159,4 @@ def plays_of(recording: Recording, after: str = "") -> "QuerySet[Play]":
 
 def sees_plays(person: Any, may: May, recording: Recording) -> bool:
     """The administrator of all, whoever was recorded of his own."""
-    return may(Permission.RECORDINGS_FULL) or own_number(person) in recording.extensions
+    return may(Permission.RECORDINGS_FULL) or is_own(person, recording.extensions, recording.created_at)

@@ -9,12 +9,13 @@ from django.utils.safestring import SafeString
 from rest_framework import serializers
 
 from accounts.access import signed_in
+from accounts.numbers import is_own
 from accounts.rest import rfc3339
 from accounts.roles import Permission
 from cdr.api import Asker, MomentField
 from cdr.models import CDR
 from recordings.models import Decision
-from recordings.selectors import own_number, sees_all
+from recordings.selectors import sees_all
 from recordings.story import decisions_of, is_announced, ledger_of, second_of, story_of
 from recordings.words import answer_words, decision_words
 
@@ -22,7 +23,7 @@ from recordings.words import answer_words, decision_words
 def sees_story(asker: Asker, call: CDR) -> bool:
     if sees_all(asker.may):
         return True
-    return asker.may(Permission.OWN_CALLS) and own_number(asker.person) in call.extensions
+    return asker.may(Permission.OWN_CALLS) and is_own(asker.person, call.extensions, call.start_time)
 
 
 def story_part(request: HttpRequest, call: CDR) -> SafeString:

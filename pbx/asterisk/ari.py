@@ -69,6 +69,13 @@ class Ari:
         rows = found if isinstance(found, list) else []
         return [str(each.get("name", "")) for each in rows if isinstance(each, dict)]
 
+    async def has_recording(self, name: str) -> bool:
+        try:
+            await self._call("GET", f"/recordings/stored/{quote(name, safe='')}")
+        except AriMissingError:
+            return False
+        return True
+
     async def fetch_recording(self, name: str, target: Path) -> None:
         """All of a stored recording as it is now. A cut connection is an error, never half a file."""
         path = f"/recordings/stored/{quote(name, safe='')}/file"

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 import structlog
 from django.db import DatabaseError, InterfaceError
 
-from cdr.callevents import CallEvent
+from cdr.callevents import CallEvent, RecordingFailed
 from pbx.asterisk import portal
 from pbx.asterisk.access import Access, AccessError, access_of
 from pbx.asterisk.ami import Message, text
@@ -33,6 +33,8 @@ M = TypeVar("M")
 REPORT_EVERY = 10.0  # seconds
 ASK_FOR_ORDERS_EVERY = 0.25
 LOOK_AT_STREAMS_EVERY = 2.0
+VERIFY_AFTER = 0.5  # seconds from a start until its file must be there
+NO_FILE = "Asterisk does not write into its folder of recordings: see its log, its disk and the folder's owner."
 TICK_EVERY = 0.1
 LAST_WORDS = 5.0  # seconds to hand over what is left when asked to stop
 DATABASE_PATIENCE = 5.0
@@ -240,6 +242,8 @@ class Connector:
 
     def _on_ami(self, message: Message) -> None:
         received_at = datetime.now(UTC)
+        if text(message, "Event") == "MixMonitorStop":
+            self._recorder.stop_told(text(message, "Uniqueid"))
         if self._held_back is None:
             self._interpret(self._interpreter.ami, message, received_at)
         elif len(self._held_back) < HELD_BACK_MAX:
@@ -321,11 +325,34 @@ class Connector:
                 try:
                     if not await self._in_database(portal.confirm, self._switch, order, outcome):
                         await self._undo(order)
+                    elif order.command == Command.START and not outcome.reason:
+                        await self._verify(order)
                     return
                 except (DatabaseError, InterfaceError, OSError):
                     await asyncio.sleep(backoff.next())
         except Exception:  # one order must not end the connection and all calls with it
             log.exception("order was not carried out", switch=self._switch.name, order=order.id)
+
+    async def _verify(self, order: Order) -> None:
+        """MixMonitor says Success also when it cannot write its file."""
+        await asyncio.sleep(VERIFY_AFTER)
+        track = self._recorder.first_track(order.key)
+        with contextlib.suppress(AriError, AmiError):
+            async with self._ari() as ari:
+                if track is None or await ari.has_recording(track.name):
+                    return
+            await self._recorder.forget(order.key)
+            self._spool.put(
+                [
+                    RecordingFailed(
+                        id=f"{order.id}:no-file",
+                        session_id=order.session_id,
+                        at=datetime.now(UTC),
+                        recording_id=order.recording_id,
+                        reason=NO_FILE,
+                    )
+                ]
+            )
 
     async def _undo(self, order: Order) -> None:
         """The portal had given up waiting: it believes that nothing was begun."""

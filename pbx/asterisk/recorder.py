@@ -8,6 +8,7 @@ Asterisk says Success to a mute where nothing records.
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -69,6 +70,7 @@ class Recorder:
         self._takes: dict[Key, _Take] = {}
         self._by_session: dict[str, list[_Take]] = {}
         self._ami: Ami | None = None
+        self._stops: Counter[str] = Counter()  # by Uniqueid: those we asked for that Asterisk has not told yet
         self._tasks: set[asyncio.Task[None]] = set()
 
     def segments(self) -> set[Key]:
@@ -188,6 +190,21 @@ class Recorder:
                     log.warning("recording does not follow its call", recording=take.running.key, reason=str(error))
                     return
 
+    def first_track(self, key: Key) -> Track | None:
+        take = self._takes.get(key)
+        return take.tracks[0] if take and take.tracks else None
+
+    def stop_told(self, uniqueid: str) -> None:
+        """A MixMonitor was stopped; by the dialplan's StopMixMonitor perhaps, which takes whichever it finds."""
+        if self._stops[uniqueid]:
+            self._stops[uniqueid] -= 1
+            return
+        for take in self._takes.values():
+            if any(monitor.uniqueid == uniqueid for monitor in take.monitors):
+                log.warning("somebody else stopped a MixMonitor", recording=take.running.key, channel=uniqueid)
+                take.arranged_for = None
+                self.look([take.running.session_id])
+
     def channels(self) -> list[str]:
         """The Uniqueids of the channels that are being recorded."""
         return [monitor.uniqueid for take in self._takes.values() for monitor in take.monitors]
@@ -230,6 +247,7 @@ class Recorder:
     def disconnect(self) -> None:
         """What runs on Asterisk runs on without us."""
         self._ami = None
+        self._stops.clear()
 
     async def _adopt_monitors(self, take: _Take) -> None:
         """Finds what an earlier connector has started."""
@@ -281,10 +299,12 @@ class Recorder:
             await self._unmonitor(take, monitor)
 
     async def _unmonitor(self, take: _Take, monitor: _Monitor) -> None:
+        self._stops[monitor.uniqueid] += 1
         try:
             await self._ask("StopMixMonitor", Channel=monitor.channel, MixMonitorID=monitor.number)
-        except ActionRefusedError as error:
-            if error.why not in _GONE:
+        except AmiError as error:
+            self._stops[monitor.uniqueid] -= 1
+            if not isinstance(error, ActionRefusedError) or error.why not in _GONE:
                 raise
             # A channel that is gone has ended its MixMonitor; so has somebody else who stopped it.
         take.monitors.remove(monitor)

@@ -174,12 +174,12 @@ async def test_a_recorded_call_tells_its_story(asterisk: Asterisk, desks: dict[s
             await asyncio.sleep(0.8)
             if tone == secret_hz:
                 await first.send_tone(extension_hz)
-        assert await asyncio.to_thread(acme.command, session_id, "pause") == "paused"
+        assert await asyncio.to_thread(acme.command, session_id, "pause-recording") == "paused"
         await first.send_tone(secret_hz)
         await asyncio.sleep(1)
         await first.send_tone(extension_hz)
         await asyncio.sleep(0.2)
-        assert await asyncio.to_thread(acme.command, session_id, "resume") == "recording"
+        assert await asyncio.to_thread(acme.command, session_id, "resume-recording") == "recording"
         await asyncio.sleep(1)
         answering = asyncio.create_task(mobile_answers(lab))
         await blind_transfer(first, MOBILE)

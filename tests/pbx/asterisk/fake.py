@@ -62,6 +62,8 @@ class FakeAsterisk:
         self.gone: set[str] = set()  # channels that have hung up
         self.refusals: dict[str, str] = {}  # by action: why it is refused
         self.stored: dict[str, bytes] = {}  # recordings that ARI has, by name
+        self.can_write = True
+        self.uniqueids: dict[str, str] = {}  # by channel, as its events tell them
         self.streams: dict[str, int] = {}  # by Uniqueid: the RTP stream that a channel receives
         self.lists_by_ari = 0  # a connector asks for one as soon as it follows ARI
         self._writers: set[asyncio.StreamWriter] = set()
@@ -94,6 +96,7 @@ class FakeAsterisk:
                 web.get("/ari/channels", self._channels),
                 web.get("/ari/channels/{channel}/rtp_statistics", self._rtp_statistics),
                 web.get("/ari/recordings/stored", self._stored),
+                web.get("/ari/recordings/stored/{name}", self._is_stored),
                 web.get("/ari/recordings/stored/{name}/file", self._file),
                 web.delete("/ari/recordings/stored/{name}", self._delete),
                 web.put("/ari/applications/{app}/eventFilter", self._filter),
@@ -194,6 +197,8 @@ class FakeAsterisk:
                     return
                 stopped, _ = self.monitors.pop(number)
                 self.done.append(f"stop {number} on {stopped}")
+                uniqueid = self.uniqueids.get(stopped, "")
+                writer.write(encoded({"Event": "MixMonitorStop", "Channel": stopped, "Uniqueid": uniqueid}))
                 reply("Success")
             case "Getvar":
                 variable = text(action, "Variable")
@@ -203,7 +208,10 @@ class FakeAsterisk:
                 reply("Error", Message="Invalid/unknown command")
 
     def _monitor(self, channel: str, options: str) -> str:
-        """Starts one; the option i() names the variable that gets its number."""
+        """Starts one: the option r() names its file, i() the variable that gets its number."""
+        if self.can_write:
+            path = options.partition("r(../recording/")[2].partition(".wav)")[0]
+            self.stored[path] = b"RIFF"
         number = f"0x{len(self.done) + 1:x}"
         self.monitors[number] = channel, options
         self.done.append(f"start {number} on {channel}")
@@ -252,6 +260,9 @@ class FakeAsterisk:
         if (name := request.match_info["name"]) not in self.stored:
             raise web.HTTPNotFound
         return name
+
+    async def _is_stored(self, request: web.Request) -> web.Response:
+        return web.json_response({"name": self._named(request), "format": "wav"})
 
     async def _file(self, request: web.Request) -> web.Response:
         return web.Response(body=self.stored[self._named(request)], content_type="audio/wav")

@@ -44,7 +44,8 @@ def file_of(state: str = "stored") -> bytes:
 
 def problem() -> str:
     with in_schema("acme"):
-        return Recording.objects.get().problem
+        recording = Recording.objects.first()
+        return recording.problem if recording else ""
 
 
 def store_files(fake: FakeAsterisk, sound: bytes) -> None:
@@ -133,3 +134,17 @@ async def test_files_of_others_are_left_alone(tenants: None) -> None:
         await sync_to_async(SwitchCommand.objects.filter(pk=row.pk).update)(state="done")
         async with running(switch):
             await until(lambda: set(fake.stored) == {foreign, "voicemail"})
+
+
+async def test_a_recording_that_asterisk_does_not_write_has_failed(tenants: None) -> None:
+    """Its folder is missing or full: MixMonitor says Success all the same."""
+    talking, _ = split(told_now("extension_to_extension"), "BridgeEnter")
+    async with fake_asterisk() as fake:
+        fake.can_write = False
+        switch = await switch_of(fake)
+        async with running(switch):
+            await until_state(switch, "connected", " by AMI and ARI.")
+            await fake.play(talking)
+            said = "The switch failed to record: Asterisk does not write into its folder of recordings"
+            await until(lambda: said in problem())
+            await until(lambda: not fake.monitors)

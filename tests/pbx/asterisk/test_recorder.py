@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from pbx.asterisk import recorder as module
 from pbx.asterisk.access import Access
+from pbx.asterisk.ami import Message, text
 from pbx.asterisk.manager import signed_in
 from pbx.asterisk.orders import Command, Order, Running, begun_by
 from pbx.asterisk.recorder import NOT_CONNECTED, NOT_RECORDING, UNSUPPORTED_VIDEO, VARIABLE, Recorder
@@ -33,6 +34,7 @@ class Desk:
     def __init__(self, fake: FakeAsterisk) -> None:
         self.fake = fake
         self.members: list[Member] | None = [A, B]
+        self.listeners: list[Callable[[str], None]] = []  # for the channels whose MixMonitor was stopped
         self.finished: list[tuple[Running, list[tuple[int, str]]]] = []
         self.recorder = self.new_recorder()
 
@@ -75,10 +77,16 @@ def access_of(fake: FakeAsterisk) -> Access:
 
 @contextlib.asynccontextmanager
 async def desk() -> AsyncIterator[Desk]:
-    async with fake_asterisk(ari=False) as fake, signed_in(access_of(fake), lambda _: None) as ami:
+    async with fake_asterisk(ari=False) as fake:
         made = Desk(fake)
-        await made.recorder.connect(ami, [])
-        yield made
+
+        def listen(message: Message) -> None:
+            for listener in made.listeners:
+                listener(text(message, "Uniqueid"))
+
+        async with signed_in(access_of(fake), listen) as ami:
+            await made.recorder.connect(ami, [])
+            yield made
 
 
 async def test_each_party_has_a_track_of_its_own_voice() -> None:
@@ -279,3 +287,23 @@ async def test_a_recording_that_nobody_waits_for_is_stopped() -> None:
         await at.recorder.forget(START.key)
         await at.recorder.forget(START.key)
         assert (at.recorded, len(at.finished)) == ([], 1)
+
+
+async def test_what_somebody_else_stopped_is_begun_again() -> None:
+    """The dialplan's StopMixMonitor takes whichever it finds, and that may be ours."""
+    async with desk() as at:
+        at.listeners.append(at.recorder.stop_told)
+        at.fake.uniqueids = {member.channel: member.uniqueid for member in (A, B, C)}
+        await at.told(START)
+        at.members = [A, C]
+        await at.look()  # stops of our own are told, too
+        assert at.done == ["start A", "start B", "start A", "start C", "stop A", "stop B"]
+        number = next(number for number, (channel, _) in at.fake.monitors.items() if channel == A.channel)
+        del at.fake.monitors[number]
+        at.fake.say({"Event": "MixMonitorStop", "Channel": A.channel, "Uniqueid": A.uniqueid})
+        await asyncio.sleep(0.1)
+        assert at.done == ["start A", "start C", "stop C"]
+        assert at.recorded == ["A", "C"]
+        at.fake.say({"Event": "MixMonitorStop", "Channel": B.channel, "Uniqueid": B.uniqueid})
+        await asyncio.sleep(0.1)
+        assert at.done == []

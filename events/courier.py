@@ -38,7 +38,8 @@ LINGER_SECONDS = 10.0
 STOP_PATIENCE_SECONDS = 3.0
 _DATABASE_THREADS = 4
 _FRESH = timedelta(seconds=10)  # a lease older than this is given back: an attempt must end before its lease does
-_RESOLVER_THREADS = 32  # a name server that does not answer holds a thread for long
+# A name server that does not answer holds a thread for long: more than all endpoints of a tenant can take.
+_RESOLVER_THREADS = 4 * endpoints.ENDPOINTS_MAX
 _DATABASE_PAUSE_SECONDS = 1.0
 STOP = b"stop:"  # followed by the name of the worker that shuts down
 

@@ -169,6 +169,7 @@ class CheckedResolver(AbstractResolver):
 
     def __init__(self) -> None:
         self._memo: dict[tuple[str, int], tuple[float, list[ResolveResult]]] = {}
+        self._asking: dict[tuple[str, int], asyncio.Task[list[Any]]] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -176,7 +177,7 @@ class CheckedResolver(AbstractResolver):
         known = self._memo.get((host, port))
         if known and known[0] > time.monotonic():
             return known[1]
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await self._found(host, port)
         _check_addresses(host, [str(entry[4][0]) for entry in found])
         results: list[ResolveResult] = [
             {"hostname": host, "host": str(address[0]), "port": port, "family": kind, "proto": proto,
@@ -188,8 +189,25 @@ class CheckedResolver(AbstractResolver):
         self._memo[host, port] = time.monotonic() + _MEMO_SECONDS, results
         return results
 
+    async def _found(self, host: str, port: int) -> list[Any]:
+        """Who asks for a name that is being asked for waits for that answer: a name server that does not answer holds
+        one thread, however many attempts give up on it meanwhile."""
+        key = host, port
+        if key not in self._asking:
+            asking = asyncio.create_task(asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            self._asking[key] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(key, None))
+            asking.add_done_callback(_look_at_error)
+        return await asyncio.shield(self._asking[key])
+
     async def close(self) -> None:
         self._memo.clear()
+
+
+def _look_at_error(asking: "asyncio.Task[list[Any]]") -> None:
+    """Nobody may be left to see it; asyncio complains of errors that nobody saw."""
+    if not asking.cancelled():
+        asking.exception()
 
 
 class Sender:

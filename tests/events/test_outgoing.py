@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -169,6 +170,42 @@ def test_each_attempt_checks_the_name_again(monkeypatch: pytest.MonkeyPatch, loo
     assert (first.status, second.status) == (200, None)
     assert second.reason == "rebind.example (10.0.0.1) is an inner address, which may not be called from here."
     assert len(there.got) == 1
+
+
+def test_a_name_server_that_does_not_answer_holds_one_thread(monkeypatch: pytest.MonkeyPatch, loopback: None) -> None:
+    asked: list[str] = []
+    silence_ends = threading.Event()
+
+    def answer_late(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+        asked.append(host)
+        if host == "silent.example":
+            silence_ends.wait(10)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    async def run(port: int) -> Answer:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+        async with Sender() as sender:
+            stuck = [
+                asyncio.create_task(sender.post("http://silent.example/", b"", {}, Credentials())) for _ in range(8)
+            ]
+            await asyncio.sleep(0.1)
+            abandoned = stuck.pop()
+            abandoned.cancel()  # the others go on waiting for the answer it asked for
+            try:
+                other = sender.post(f"http://other.example:{port}/", b"", {}, Credentials())
+                return await asyncio.wait_for(other, 5)
+            finally:
+                silence_ends.set()
+                ended.extend(await asyncio.gather(*stuck))
+
+    ended: list[Answer] = []
+    with receiver() as there:
+        monkeypatch.setattr(socket, "getaddrinfo", answer_late)
+        answer = asyncio.run(run(there.port))
+    assert answer.status == 200
+    assert [one.reason for one in ended] == ["The name has no address"] * 7
+    assert asked.count("silent.example") == 1
 
 
 def test_request_arrives_as_given_and_inner_answers_are_not_shown(loopback: None) -> None:

@@ -39,6 +39,9 @@ chaos: $(VENV)/.dev ## Kill everything at random while calls flow, and count wha
 bench-push: $(VENV)/.dev ## Measure how soon a finished call is pushed
 	@$(BIN) -m benchmarks.push $(ARGS)
 
+bench-recordings: $(VENV)/.dev ## Measure how recordings are sent, sought in and examined
+	@$(BIN) -m benchmarks.recordings $(ARGS)
+
 setup: $(VENV)/.dev ## Make the environment in .venv, and nothing else
 
 lock: .cache/lock/bin/uv ## Pin what requirements*.in ask for, with hashes and without addresses
@@ -78,4 +81,4 @@ $(VENV)/.browser: requirements-browser.lock $(VENV)/.dev
 	@$(PIP) -r requirements-browser.lock
 	@touch $@
 
-.PHONY: help run test test-asterisk test-browser lint bench bench-push chaos setup lock machine
+.PHONY: help run test test-asterisk test-browser lint bench bench-push bench-recordings chaos setup lock machine

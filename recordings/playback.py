@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from threading import Lock
 from typing import Any
 
@@ -33,6 +34,8 @@ from tenants.schemas import current_schema, in_schema
 log = structlog.get_logger(__name__)
 
 READERS = 8  # files that are read at once; listeners wait for each other here, not for the server
+MOST_AT_ONCE = 8  # blocks that are read at once for somebody who takes them quickly
+QUICK_SECONDS = 0.1
 _readers = ThreadPoolExecutor(READERS, thread_name_prefix="recording")
 
 
@@ -164,19 +167,18 @@ class Sending(Iterator[bytes]):
         self._lock = Lock()  # the listener may go while a thread reads
 
     def __next__(self) -> bytes:
-        block = self.read()
-        if not block:
-            raise StopIteration
-        self.sent += len(block)
-        return block
+        for block in self.read(1):
+            self.sent += len(block)
+            return block
+        raise StopIteration
 
-    def read(self) -> bytes:
-        """The next block, not yet sent; empty at the end."""
+    def read(self, count: int) -> list[bytes]:
+        """The next blocks, not yet sent; none at the end."""
         with self._lock:
             if self._closed:
-                return b""
+                return []
             try:
-                return next(self._blocks, b"")
+                return list(islice(self._blocks, count))
             except VaultError as error:  # too late for another status: the connection breaks off
                 log.error("recording broke off", tenant=self._schema, error=error.code)
                 raise
@@ -206,14 +208,19 @@ class Streamed(StreamingHttpResponse):
 
 
 async def _read_ahead(sending: Sending) -> AsyncIterator[bytes]:
+    """A listener who plays has two blocks in memory; one who takes them as fast as they come gets more at once."""
     await sync_to_async(_release_connection)()
     loop = asyncio.get_running_loop()
-    ahead = loop.run_in_executor(_readers, sending.read)
+    count = 1
+    ahead = loop.run_in_executor(_readers, sending.read, count)
     try:
-        while block := await ahead:
-            ahead = loop.run_in_executor(_readers, sending.read)
-            sending.sent += len(block)
-            yield block
+        while blocks := await ahead:
+            ahead = loop.run_in_executor(_readers, sending.read, count)
+            began = loop.time()
+            for block in blocks:
+                sending.sent += len(block)
+                yield block
+            count = min(count * 2, MOST_AT_ONCE) if loop.time() - began < QUICK_SECONDS else 1
     finally:
         ahead.cancel()
 

@@ -354,6 +354,11 @@ SPECTACULAR_SETTINGS = {
         "DeliveryState": "events.models.Delivery.State",
         "RedeliveryState": "events.models.Redelivery.State",
         "EventType": "events.types.EVENT_TYPES",
+        "CallStatus": "cdr.models.CallStatus",
+        "PartyKind": ["extension", "external", "service"],
+        "RecordingMedium": "recordings.models.MEDIUM_CHOICES",
+        "RecordingState": "recordings.models.Recording.State",
+        "RecordingStep": ["start", "stop", "pause", "resume"],
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

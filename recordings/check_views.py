@@ -14,6 +14,7 @@ from accounts.access import requires
 from accounts.models import Extension
 from accounts.rest import ApiError, Door
 from accounts.roles import Permission
+from recordings.models import MEDIUM_CHOICES
 from recordings.whatif import QuestionForm, Step, steps_of
 from tenants.models import SystemSettings, Tenant
 from tenants.schemas import current_schema
@@ -50,7 +51,7 @@ def answer_to(tenant: Tenant, form: QuestionForm) -> dict[str, Any]:
 
 
 class MediumShape(serializers.Serializer[Any]):
-    medium = serializers.ChoiceField(["audio", "video"])
+    medium = serializers.ChoiceField(MEDIUM_CHOICES)
     record = serializers.BooleanField()
     rule = serializers.CharField()
     extension = serializers.CharField(help_text="Whose switch decides, when it is one's.")

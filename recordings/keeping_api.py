@@ -23,7 +23,7 @@ from accounts.rest import (
 )
 from accounts.roles import Permission
 from recordings import holds, trash
-from recordings.models import Recording
+from recordings.models import MEDIUM_CHOICES, Recording
 from recordings.quota import Level, usage_of
 from recordings.selectors import moment_and_id
 from tenants.models import Tenant
@@ -35,7 +35,7 @@ class KeptRecordingShape(serializers.Serializer[Any]):
 
     id = serializers.CharField(read_only=True)
     session_id = serializers.CharField(read_only=True)
-    medium = serializers.ChoiceField(["audio", "video"], read_only=True)
+    medium = serializers.ChoiceField(MEDIUM_CHOICES, read_only=True)
     state = serializers.ChoiceField(Recording.State.values, read_only=True)
     caller = serializers.CharField(read_only=True)
     callee = serializers.CharField(read_only=True)

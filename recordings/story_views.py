@@ -14,7 +14,7 @@ from accounts.rest import rfc3339
 from accounts.roles import Permission
 from cdr.api import Asker, MomentField
 from cdr.models import CDR
-from recordings.models import Decision
+from recordings.models import MEDIUM_CHOICES, Decision
 from recordings.selectors import sees_all
 from recordings.story import decisions_of, is_announced, ledger_of, second_of, story_of
 from recordings.words import answer_words, decision_words
@@ -39,7 +39,7 @@ class PolicyDecisionSerializer(serializers.Serializer[Decision]):
 
     at = MomentField()
     second = serializers.FloatField(help_text="From the start of the call.")
-    medium = serializers.ChoiceField(choices=["audio", "video"])
+    medium = serializers.ChoiceField(choices=MEDIUM_CHOICES)
     record = serializers.BooleanField(help_text="Whether it was to be recorded from then on.")
     rule = serializers.CharField(help_text="A rule of the policy, a person's word, or what else it rests on.")
     words = serializers.CharField(help_text="The same in a sentence, with the command and its answer.")

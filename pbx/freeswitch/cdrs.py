@@ -44,13 +44,18 @@ def in_order(messages: Iterable[Message]) -> list[Message]:
         messages,
         key=lambda message: (
             str(message["Event-Date-Timestamp"]),
-            _RANK.get(str(message["Event-Name"]), 2),
-            message["Call-Direction"] != "inbound",
+            _RANK.get(f"{message['Event-Name']} {message['Call-Direction']}", 3),
         ),
     )
 
 
-_RANK = {"CHANNEL_CREATE": 0, "CUSTOM": 1, "CHANNEL_HANGUP_COMPLETE": 3}
+_RANK = {
+    "CHANNEL_CREATE inbound": 0,
+    "CUSTOM inbound": 1,
+    "CHANNEL_CREATE outbound": 2,
+    "CHANNEL_HANGUP_COMPLETE outbound": 4,
+    "CHANNEL_HANGUP_COMPLETE inbound": 5,
+}
 
 
 def messages_of(document: Any) -> list[Message]:
@@ -97,11 +102,14 @@ def _dialler(profiles: list[Any]) -> Message:
 def _announced(document: Any, common: Message) -> list[Message]:
     """The IVRs and queues that the dialplan named by the application `event`."""
     found: list[Message] = []
+    ticks = [_texts(_at(each, "times")).get("profile_created_time", "") for each in _list(_at(document, "callflow"))]
     for each in _list(_at(_at(document, "app_log"), "applications")):
         told = _texts(each)
         pairs = dict(pair.partition("=")[::2] for pair in told.get("app_data", "").split(","))
         is_target = told.get("app_name") == "event" and pairs.get("Event-Subclass") == "portal::target"
         if is_target and _TIME.fullmatch(stamp := told.get("app_stamp", "")):
+            # The clock of events ticks every 20 ms, that of applications does not: they would seem to come after.
+            stamp = max((tick for tick in ticks if _TIME.fullmatch(tick) and tick <= stamp), default=stamp)
             names = {"Event-Name": "CUSTOM", "Event-Subclass": "portal::target", "Event-Date-Timestamp": stamp}
             kinds = {name: pairs.get(name, "") for name in ("target", "target_type")}
             found.append({**common, **kinds, **names})

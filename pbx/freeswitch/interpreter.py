@@ -45,6 +45,7 @@ from pbx.freeswitch.verdicts import hung_up, transfer_of, verdict_on_answered, v
 WAIT_FOR_CALLEE = timedelta(seconds=5)
 WAIT_FOR_ROUTE = timedelta(seconds=2)  # the leg of a trunk says what the dialplan made of it when it first rings
 WAIT_FOR_OTHER_LEG = timedelta(seconds=2)  # the two legs of a call end within milliseconds of one another
+SAME_VISIT = timedelta(seconds=1)  # an IVR or queue that is told twice, by the event and by the JSON CDR
 WAIT_FOR_PARENT = timedelta(minutes=10)  # a leg that nobody owns: an originate that rings
 FEATURE_MAX = 16
 _VARIABLE_MAX = 512
@@ -56,10 +57,13 @@ _KEPT = (
     "cc_member_session_uuid", "cc_queue", "dialed_domain", "dialed_user", "did_number", "domain_name",
     "effective_caller_id_name", "originating_leg_uuid", "originator", "presence_id", "sip_auth_username",
     "sip_destination_url", "sip_from_host", "sip_gateway_name", "sip_network_ip", "sip_profile_name",
-    "sip_received_ip", "trunk_name", "user_name", "x_session_id",
+    "sip_received_ip", "sip_req_user", "trunk_name", "user_name", "x_session_id",
 )  # fmt: skip
 # As they were when the leg was new: later the dialplan or a transfer writes others over them.
-_KEPT_FROM_BIRTH = frozenset({"user_name", "sip_auth_username", "dialed_user", "sip_gateway_name", "sip_profile_name"})
+_FROM_BIRTH = frozenset(
+    {"dialed_user", "sip_auth_username", "sip_gateway_name", "sip_profile_name", "sip_req_user", "user_name"}
+)
+_KEPT_LATER = tuple(name for name in _KEPT if name not in _FROM_BIRTH)
 
 
 class _Fact(TypedDict):
@@ -231,8 +235,10 @@ class Interpreter:
         return session, channel
 
     def _learn(self, channel: Channel, message: Message) -> None:
-        for name in _KEPT:
-            if (value := variable(message, name)) and not (name in _KEPT_FROM_BIRTH and channel.variables):
+        names = _KEPT if channel.is_new else _KEPT_LATER
+        channel.is_new = False
+        for name in names:
+            if value := variable(message, name):
                 channel.variables[name] = value[:_VARIABLE_MAX]
         channel.dialled = text(message, "Caller-Destination-Number")[:NUMBER_MAX] or channel.dialled
         if "variable_video_media_flow" in message or "variable_rtp_use_video_codec_name" in message:
@@ -526,6 +532,11 @@ class Interpreter:
 
     def _enter(self, session: Session, channel: Channel, kind: str, number: str) -> None:
         """A channel comes to an IVR, a queue or a ring group. The last rings others and is no target itself."""
+        if kind in _SERVICES:
+            visits = session.visits.setdefault(f"{channel.uuid}:{kind}:{number}", [])
+            if any(abs(self._now - each) < SAME_VISIT for each in visits):
+                return
+            visits.append(self._now)
         self._leave_service(session, channel, EndReason.REFERRED)
         session.callee = session.callee or Party(number, PartyKind.SERVICE)
         channel.rings_group = kind == "ring_group"
@@ -534,8 +545,8 @@ class Interpreter:
 
     def _add_service(self, session: Session, channel: Channel, kind: ServiceKind, number: str) -> None:
         name = f"{channel.uuid}:{kind}:{number}"
-        visits = session.visits[name] = session.visits.get(name, 0) + 1
-        service = channel.service = Service(name if visits == 1 else f"{name}:{visits}", kind)
+        visits = len(session.visits.get(name, ()))
+        service = channel.service = Service(f"{name}:{visits}" if visits > 1 else name, kind)
         target_id = service.target_id
         domain = self._parties.domain_of(channel)
         self._say(

@@ -45,8 +45,10 @@ class Parties:
 
     def did(self, session: Session) -> str:
         """The number that was dialled from outside."""
-        caller = session.caller
-        return "" if caller.is_user else (caller.variables.get("did_number", "") or session.dialled)[:NUMBER_MAX]
+        if session.caller.is_user:
+            return ""
+        told = session.caller.variables
+        return (told.get("did_number", "") or told.get("sip_req_user", "") or session.dialled)[:NUMBER_MAX]
 
     def dialler(self, session: Session, channel: Channel) -> Party | None:
         """Who has another one dialled; None for the call's own caller."""

@@ -43,6 +43,7 @@ class Channel:
     is_held: bool = False
     has_video: bool = False
     call_id: str = ""
+    is_new: bool = True  # nothing was learnt of it yet
     is_routed: bool = False  # the dialplan has run: its variables were told
     service: Service | None = None
     rings_group: bool = False  # it dials on behalf of a ring group
@@ -87,7 +88,7 @@ class Session:
     waiting: list[CallEvent] = field(default_factory=list)  # for the call.started
     channels: dict[str, Channel] = field(default_factory=dict)
     targets: dict[str, Target] = field(default_factory=dict)
-    visits: dict[str, int] = field(default_factory=dict)  # of each IVR and queue
+    visits: dict[str, list[datetime]] = field(default_factory=dict)  # when, of each IVR and queue
     talk: Talk | None = None
     answered: bool = False
     cancelled: bool = False

@@ -5,6 +5,7 @@ Like a real one it starts, pauses, resumes and stops a segment of one medium of 
 
 from collections import deque
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,6 +105,7 @@ class Recorder:
     def _end(self, key: tuple[str, int], at: float) -> Take:
         take = self._takes.pop(key)
         take.until = at
+        take.line = deepcopy(take.line)  # the call may go on while the file is made
         _close(take.pauses, at)
         _close(take.silences, at)
         self._over.append(key)

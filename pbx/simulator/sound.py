@@ -17,7 +17,7 @@ RATE = 8_000
 VOICES = (400, 520, 660, 740, 900)  # hertz, by the order in which the parties came; no one's overtone is another's tone
 TURN_SECONDS = 1.6
 _SYLLABLES = 4  # a second
-_LOUD = 0.3
+_LOUD = 0.6
 Samples = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
@@ -45,7 +45,8 @@ def who_talks(line: Line, moments: Samples) -> Mask:
         return np.zeros((0, len(moments)), dtype=bool)
     connected = np.stack([within(speaker.spans, moments) for speaker in line.speakers])
     connected &= ~within(line.holds, moments)
-    turn = ((moments - line.since) // TURN_SECONDS).astype(int)
+    seconds = moments - line.since
+    turn = ((seconds + np.sin(seconds)) // TURN_SECONDS).astype(int)  # nobody talks by the clock
     whose = turn % np.maximum(connected.sum(axis=0), 1)
     talks: Mask = connected & (connected.cumsum(axis=0) - 1 == whose)
     return talks
@@ -85,7 +86,11 @@ def wav_of(take: Take) -> bytes:
 
 
 def _humming(voice: int, seconds: Samples) -> Samples:
+    """Syllables of different weight, and now and then a breath."""
     hertz = voice_of(voice)
+    number = np.floor(seconds * _SYLLABLES)
+    chance = np.modf(np.abs(np.sin(number * 12.9898 + voice * 78.233)) * 43_758.5453)[0]  # the same at each rendering
+    weight = np.where(chance < 0.12, 0.0, 0.35 + 0.65 * chance)
     syllables = (1 - np.cos(2 * np.pi * _SYLLABLES * seconds)) / 2
     tone = np.sin(2 * np.pi * hertz * seconds) + 0.3 * np.sin(4 * np.pi * hertz * seconds)
-    return np.asarray(_LOUD * syllables * tone)
+    return np.asarray(_LOUD * weight * syllables * tone)

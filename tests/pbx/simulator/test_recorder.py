@@ -119,6 +119,9 @@ def test_a_stop_ends_the_take_and_a_start_after_it_is_another() -> None:
     call.obey(0, "start_recording")
     refused, (take,) = call.obey(4, "stop_recording")
     assert (refused, take.segment, take.until - take.since) == ("", 1, 4)
+    before = wav_of(take)
+    call.tell(5, "target.answered", target_id="b")
+    assert wav_of(take) == before  # whatever the call does while it is made
     assert call.obey(5, "stop_recording") == ("", [])  # it has stopped
     assert call.obey(6, "start_recording", segment=2) == ("", [])
     (take,) = call.tell(8, "call.ended")

@@ -14,7 +14,7 @@ from accounts.roles import Permission
 from cdr import calls
 from cdr import selectors as cdr_selectors
 from cdr.callevents import CallType, Medium, Party, PartyKind
-from cdr.models import Direction
+from cdr.models import Direction, LiveSession
 from cdr.records import direction_of
 from cdr.session import Leg, Session
 from recordings.books import Via
@@ -119,6 +119,7 @@ class LiveCall:
     media: tuple[MediumState, ...]
     connected_extensions: frozenset[str]
     is_answered: bool
+    is_simulated: bool
 
     @property
     def now(self) -> Stretch:
@@ -143,19 +144,23 @@ class Counts:
 
 
 def page_for(viewer: Viewer, *, search: str = "", after: str = "") -> Page:
-    """Nine queries, however many calls there are."""
+    """Ten queries, however many calls there are."""
     rows = _visible(viewer)
     counts = _counts(viewer, rows)
     found = list(cdr_selectors.in_progress_after(_searched(rows, search), after)[: PAGE + 1])
     shown = found[:PAGE]
     following = encode_cursor(shown[-1].start_time, shown[-1].pk) if len(found) > PAGE else None
-    return Page(calls_now([row.pk for row in shown]), following, counts)
+    return Page(_calls(shown), following, counts)
 
 
-def calls_now(session_ids: Sequence[str]) -> tuple[LiveCall, ...]:
-    sessions = calls.sessions_now(session_ids)
+def _calls(rows: Sequence[LiveSession]) -> tuple[LiveCall, ...]:
+    simulators = cdr_selectors.simulators()
+    simulated = {row.pk for row in rows if row.switch_id in simulators}
+    sessions = calls.sessions_now([row.pk for row in rows])
     states = states_of(sessions)
-    return tuple(_call(session, states[session.session_id]) for session in sessions)
+    return tuple(
+        _call(session, states[session.session_id], is_simulated=session.session_id in simulated) for session in sessions
+    )
 
 
 def _visible(viewer: Viewer) -> Any:
@@ -258,7 +263,7 @@ def _recorded(
 # --- Who is where ------------------------------------------------------------------------------------------
 
 
-def _call(session: Session, media: tuple[MediumState, ...]) -> LiveCall:
+def _call(session: Session, media: tuple[MediumState, ...], *, is_simulated: bool) -> LiveCall:
     legs = sorted(session.legs.values(), key=lambda leg: leg.start_time)
     connected = session.connected_parties()
     callee = session.started.callee
@@ -279,6 +284,7 @@ def _call(session: Session, media: tuple[MediumState, ...]) -> LiveCall:
         media=media,
         connected_extensions=_extensions(connected),
         is_answered=bool(connected),
+        is_simulated=is_simulated,
     )
 
 

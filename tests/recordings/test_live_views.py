@@ -104,6 +104,12 @@ def test_row_of_each_kind(stage: Stage, lines: list[Line], expected: str) -> Non
     assert rows(browser()) == [expected]
 
 
+def test_simulated_call_is_marked(stage: Stage) -> None:
+    Switch.objects.update(kind=Switch.Kind.SIMULATOR)
+    stage.play(*inbound())
+    assert rows(browser()) == ["1888722 101 Simulated Talking Recording Pause"]
+
+
 def test_stretches_lie_one_after_the_other(stage: Stage) -> None:
     lines: list[Line] = [
         (0, "call.started", {"caller": outside("1888722"), "callee": service("8000"), "did": "18800606"}),
@@ -147,7 +153,7 @@ def test_page_costs_the_same_for_one_call_and_for_many(stage: Stage) -> None:
     one = cost()
     for number in range(4):
         stage.play(*of_session(f"s{number}", inbound()))
-    assert (one, cost()) == (9, 9)
+    assert (one, cost()) == (10, 10)
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,12 @@ def _first_to_go(limit: int) -> list[tuple[int, int]]:
     return [*trashed.values_list("pk", "size")[:limit], *ready.values_list("pk", "size")[:limit]][:limit]
 
 
+def level_noted(tenant: Tenant) -> Level:
+    """As the housekeeping saw it last, for pages that shall not add anything up."""
+    last = last_change(tenant.pk, _LEVEL_CHANGED, "level") if tenant.recording_quota_mb else None
+    return Level(last.after["level"]) if last else Level.NONE
+
+
 @transaction.atomic
 def note_level(tenant: Tenant) -> Level:
     """Writes down in the audit trail when the warning begins, when it is full, and when that is over."""

@@ -107,11 +107,14 @@ def put_in_trash(rows: Iterable[Recording], at: datetime, why: str) -> None:
 
 
 def take_out(row: Recording) -> None:
-    """What was ready is ready again, and what had failed has."""
+    """What was ready is ready again, and what had failed has; a file that came meanwhile is looked at."""
+    from recordings import completion  # which puts nothing away, but marks calls by this
+
     row.state = Recording.State.READY if row.ready_at else Recording.State.FAILED
     row.trashed_at, row.deletion = None, ""
     row.save(update_fields=["state", "trashed_at", "deletion"])
     mark_calls({row.session_id})
+    completion.settle_soon([row.session_id])
 
 
 def purge(actor: Actor, row: Recording, *, cause: Cause) -> None:

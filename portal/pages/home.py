@@ -15,6 +15,9 @@ from cdr import columns
 from cdr.figures import figures_of
 from cdr.selectors import calls_in_progress, page_of, sees_all, simulators, visible_calls
 from portal.pages.chart import chart_of
+from recordings import quota
+from tenants.models import Tenant
+from tenants.schemas import current_schema
 
 LATEST = 8
 IN_PROGRESS = 100
@@ -43,5 +46,11 @@ def home(request: HttpRequest) -> HttpResponseBase:
         "in_progress_most": IN_PROGRESS,
         "today": f"{reverse('cdr-list')}?period=today",
         "own_only": not everyone,
+        "quota_level": quota.level_noted(_tenant()) if person.may(Permission.COMPANY) else "",
     }
     return render(request, "portal/home.html", context)
+
+
+def _tenant() -> Tenant:
+    tenant: Tenant = Tenant.objects.get(schema_name=current_schema())
+    return tenant

@@ -11,6 +11,7 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpRe
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import actor_of, requires, signed_in
@@ -22,11 +23,13 @@ from accounts.once import show_once, take_secrets
 from accounts.roles import Permission
 from portal.system.forms import DeletionForm, SipDomainForm, TenantChangeForm, TenantForm
 from portal.system.paging import listed, words_of
+from recordings.quota import Usage, usage_of
 from tenants import export, lifecycle
 from tenants.addresses import tenant_address
 from tenants.company import change_tenant
 from tenants.errors import RefusedError
 from tenants.models import SipDomain, Tenant, TenantExport
+from tenants.schemas import in_schema
 from tenants.sip_domains import add_sip_domain, make_primary, remove_sip_domain
 
 _SEGMENTS = (("", "All"), ("look", "Need a look"), ("suspended", "Suspended"))
@@ -255,8 +258,17 @@ def _show(
         "domain_form": domain_form or SipDomainForm(),
         "domains": tenant.sip_domains.all(),
         "secrets": take_secrets(request),
+        "usage": _usage(tenant),
     }
     return render(request, "system/tenant.html", context)
+
+
+def _usage(tenant: Tenant) -> Usage | None:
+    """What its recordings take; of a tenant that has no tables, nothing is known."""
+    if tenant.state not in {Tenant.State.ACTIVE, Tenant.State.SUSPENDED}:
+        return None
+    with in_schema(tenant.schema_name):
+        return usage_of(tenant, timezone.now())
 
 
 def _tell(request: HttpRequest, verb: Callable[[], object], done: str) -> None:

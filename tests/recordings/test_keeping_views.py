@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import AuditEntry, User
 from accounts.roles import Role
 from accounts.tokens import create_token
-from recordings import holds, trash
+from recordings import holds, tasks, trash
 from recordings.models import Recording, RecordingFile
 from tenants.changes import SYSTEM, Actor
 from tenants.models import Tenant
@@ -106,6 +106,30 @@ def test_the_disk_is_told_with_its_forecast(acme: Tenant, browser: Client) -> No
     assert "The disk quota is full. New recordings are kept beyond it." in page
     Tenant.objects.filter(pk=acme.pk).update(when_quota_full="oldest")
     assert "The oldest recordings are being deleted to make room" in text_of(browser.get("/company/retention"))
+
+
+def test_a_full_quota_is_told_on_the_home_page_and_to_the_system(
+    acme: Tenant, browser: Client, make_user: Callable[..., User]
+) -> None:
+    Tenant.objects.filter(pk=acme.pk).update(recording_quota_mb=10)
+    make_recording(at=timezone.now() - 10 * DAY)
+    with in_schema("public"):
+        desk = Client(headers={"host": "portal.test"})
+        desk.force_login(make_user("root", Role.SYSTEM))
+
+    def told(megabytes: int) -> list[str]:
+        with in_schema("acme"):
+            RecordingFile.objects.update(size=megabytes * 2**20)
+        tasks.keep_house_of("acme")
+        pages = text_of(browser.get("/")), text_of(desk.get(f"/tenants/{acme.pk}"))
+        return [word for page in pages for word in re.findall(r"disk quota of your[\w ]+|take [\d.]+ MB(?:, | of )\d+", page)]
+
+    assert told(1) == ["take 1.0 MB, 10"]
+    assert told(9) == ["disk quota of your recordings is nearly full", "take 9.0 MB of 10"]
+    assert told(11) == ["disk quota of your recordings is full", "take 11.0 MB of 10"]
+    with in_schema("acme"):
+        browser.force_login(make_user("ann", Role.USER))
+    assert "disk quota" not in text_of(browser.get("/"))
 
 
 # --- Trash -------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import AuditEntry
 from cdr.models import CDR
 from events.models import Event
-from recordings import trash, vault
+from recordings import completion, tasks, trash, vault
 from recordings.errors import StoreUnavailableError
 from recordings.holds import held, place_hold, release_hold
 from recordings.models import Gap, Play, Recording, RecordingFile
@@ -62,6 +62,22 @@ def test_what_had_failed_comes_back_as_failed(acme: Tenant) -> None:
     failed = make_recording(state=Recording.State.FAILED, ready_at=None)
     trash.trash(ADMIN, failed)
     assert trash.restore(ADMIN, failed).state == "failed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_that_came_while_it_was_in_the_trash_counts_when_it_is_back(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(tasks.settle_calls, "delay", lambda schema, ids: asked.append((schema, ids)))
+    failed = make_recording(session_id="a-call", state=Recording.State.FAILED, ready_at=None)
+    trash.trash(ADMIN, failed)
+    assert asked == []
+    trash.restore(ADMIN, failed)
+    assert asked == [("acme", ["a-call"])]
+    completion.settle_calls(["a-call"])
+    failed.refresh_from_db()
+    assert failed.state == "ready"
 
 
 def test_a_call_stays_recorded_while_its_other_medium_can_be_played(recording: Recording) -> None:

@@ -122,7 +122,11 @@ def test_a_full_quota_is_told_on_the_home_page_and_to_the_system(
             RecordingFile.objects.update(size=megabytes * 2**20)
         tasks.keep_house_of("acme")
         pages = text_of(browser.get("/")), text_of(desk.get(f"/tenants/{acme.pk}"))
-        return [word for page in pages for word in re.findall(r"disk quota of your[\w ]+|take [\d.]+ MB(?:, | of )\d+", page)]
+        return [
+            word
+            for page in pages
+            for word in re.findall(r"disk quota of your[\w ]+|take [\d.]+ MB(?:, | of )\d+", page)
+        ]
 
     assert told(1) == ["take 1.0 MB, 10"]
     assert told(9) == ["disk quota of your recordings is nearly full", "take 9.0 MB of 10"]

@@ -254,6 +254,8 @@ def _attach(delivery: _Delivery, stored: vault.Stored, head: bytes, recording: R
         if there.state in _HELD:
             refusal = _Refusal("conflict", f"Segment {segment.number} has another file, which came before.")
             return _quarantine(delivery, stored, refusal)
+        if there.state == RecordingFile.State.QUARANTINED:
+            _refuse_full_quarantine()
         there.segment = None  # it was no good: this one takes its place
         there.save(update_fields=["segment"])
     file = _row(delivery, stored)

@@ -150,6 +150,15 @@ def test_the_quarantine_has_an_end(http_switch: Switch, recording: Recording, se
     deliver(http_switch, recording, FILE)
 
 
+def test_bad_files_that_replace_each_other_do_not_fill_the_disk(
+    http_switch: Switch, recording: Recording, settings: Any, media_root: Path
+) -> None:
+    settings.RECORDING_QUARANTINE_MAX = 250
+    answers = [refused(http_switch, recording, b"PK\x03\x04" + bytes([number]) * 100) for number in range(5)]
+    assert [code for code, _ in answers] == ["mislabelled"] * 4 + ["quarantine_full"]
+    assert in_store(media_root) == 4
+
+
 # --- Refused, and nothing left -----------------------------------------------------------------------------
 
 

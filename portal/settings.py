@@ -37,22 +37,21 @@ def _number(name: str, default: int, *, low: int = 0, high: int = 2**31) -> int:
 
 def _secret(name: str, file: Path, default: str) -> str:
     """From the environment, else from the file when there is one, else the default."""
-    if given := _text(name):
-        return given
+    return _text(name) or _content(name, file) or default
+
+
+def _content(name: str, file: Path) -> str:
+    """Empty when there is no such file."""
     try:
-        return file.read_text().strip() or default
+        return file.read_text().strip()
     except (FileNotFoundError, NotADirectoryError):
-        return default
+        return ""
     except OSError as error:
         raise ImproperlyConfigured(f"{name} cannot be read from {file}: {error.strerror}.") from error
 
 
-def _split(value: str) -> list[str]:
-    return [part.strip() for part in value.replace("\n", ",").split(",") if part.strip()]
-
-
 def _list(name: str, default: str = "") -> list[str]:
-    return _split(_text(name, default))
+    return [part.strip() for part in _text(name, default).split(",") if part.strip()]
 
 
 def _networks(name: str) -> list[IPv4Network | IPv6Network]:
@@ -78,10 +77,10 @@ VAR_DIR = Path(_text("VAR_DIR", str(BASE_DIR / "var"))).absolute()
 SECRET_KEY_FILE = Path(_text("SECRET_KEY_FILE", str(VAR_DIR / "secret_key")))
 DEMO_SECRET = "demo-secret-not-for-production"  # noqa: S105
 SECRET_KEY = _secret("SECRET_KEY", SECRET_KEY_FILE, DEMO_SECRET)
-# Encrypts credentials at rest and the keys of recordings. Several keys, newest first, separated by commas or, in the
-# file, by lines; derived from SECRET_KEY when empty.
+# Encrypts credentials at rest and the keys of recordings. Several keys, newest first, separated by commas, in the file
+# by lines; derived from SECRET_KEY when empty.
 ENCRYPTION_KEYS_FILE = Path(_text("ENCRYPTION_KEYS_FILE", str(VAR_DIR / "encryption_keys")))
-ENCRYPTION_KEYS = _split(_secret("ENCRYPTION_KEYS", ENCRYPTION_KEYS_FILE, ""))
+ENCRYPTION_KEYS = _list("ENCRYPTION_KEYS") or _content("ENCRYPTION_KEYS_FILE", ENCRYPTION_KEYS_FILE).split()
 BIND = _text("BIND", "127.0.0.1")
 PORT = _number("PORT", 8000, low=1, high=65535)
 SIP_PORT = _number("SIP_PORT", 5090, low=1, high=65535)

@@ -28,7 +28,7 @@ from tests.run.stack import PROJECT, Stack, eventually, free_port, stack
 
 MEBI = 1024 * 1024
 SIZE = 100 * MEBI
-SEEKS = 200
+SEEKS = 100
 SOUGHT = 64 * 1024  # bytes a player reads before it plays on
 LISTENERS = 50
 EACH_A_SECOND = 64 * 1024  # bytes: a stereo recording of 16 kHz at its own speed
@@ -123,13 +123,13 @@ def serve_plainly(folder: str, port: int) -> None:
 
 
 @contextlib.contextmanager
-def plain_server(folder: Path) -> Iterator[int]:
+def plain_server(folder: Path) -> Iterator[tuple[int, Path]]:
     port = free_port()
     process = multiprocessing.get_context("spawn").Process(target=serve_plainly, args=(str(folder), port), daemon=True)
     process.start()
     try:
         eventually(lambda: _answers(port))
-        yield port
+        yield port, Path("/proc") / str(process.pid)
     finally:
         process.terminate()
         process.join(10)
@@ -184,16 +184,19 @@ class Connection:
         return length, first
 
 
-def download(way: Way, times: int) -> float:
-    """MB/s, the best of so many: what disturbs it only makes it slower."""
-    best = 0.0
-    for _ in range(times):
-        connection = Connection(way)
-        began = time.perf_counter()
+@dataclass
+class Download:
+    """The best of several: what disturbs one only makes it slower, and dearer."""
+
+    rate: float = 0.0  # MB/s
+    processor: float = float("inf")  # milliseconds of the server
+
+    def again(self, way: Way, home: Path) -> None:
+        connection, used, began = Connection(way), processor_ms(home), time.perf_counter()
         length, _ = connection.ask()
-        best = max(best, length / 1e6 / (time.perf_counter() - began))
+        self.rate = max(self.rate, length / 1e6 / (time.perf_counter() - began))
+        self.processor = min(self.processor, processor_ms(home) - used)
         connection.socket.close()
-    return best
 
 
 def seek(way: Way, size: int) -> tuple[float, float]:
@@ -221,27 +224,38 @@ def listen(way: Way, seconds: float) -> None:
     connection.close()
 
 
-def memory_mib(portal: Stack) -> float:
-    """Of the web server, resident."""
+def web_server(portal: Stack) -> Path:
+    """Its folder below /proc."""
     for home in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             command = (home / "cmdline").read_bytes().split(b"\0")
-            environment = (home / "environ").read_bytes()
-            if b"serve" in command and f"VAR_DIR={portal.folder}\0".encode() in environment + b"\0":
-                resident = next(line for line in (home / "status").read_text().splitlines() if line.startswith("VmRSS"))
-                return int(resident.split()[1]) / 1024
+            environment = (home / "environ").read_bytes().split(b"\0")
+            if b"serve" in command and f"VAR_DIR={portal.folder}".encode() in environment:
+                return home
     raise LookupError("the web server is not running")
 
 
-def crowd(portal: Stack, way: Way, seconds: float) -> tuple[float, float]:
+def memory_mib(home: Path) -> float:
+    """Resident."""
+    lines = (home / "status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def processor_ms(home: Path) -> float:
+    """What it has used so far."""
+    fields = (home / "stat").read_text().rpartition(")")[2].split()
+    return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def crowd(home: Path, way: Way, seconds: float) -> tuple[float, float]:
     """Memory of the server before, and at its highest with all of them listening."""
-    before = memory_mib(portal)
+    before = memory_mib(home)
     threads = [threading.Thread(target=listen, args=(way, seconds)) for _ in range(LISTENERS)]
     for thread in threads:
         thread.start()
     highest = before
     while any(thread.is_alive() for thread in threads):
-        highest = max(highest, memory_mib(portal))
+        highest = max(highest, memory_mib(home))
         time.sleep(0.5)
     return before, highest
 
@@ -268,24 +282,25 @@ def measure(portal: Stack, given: argparse.Namespace) -> None:
         name: Way(portal.port, f"/api/v1/recordings/{file['id']}/file", host, tenant["api_token"])
         for name, file in made.items()
     }
-    file = portal.folder / "recordings" / made["clear"]["storage_key"]
-    with plain_server(file.parent) as port:
-        plain = Way(port, f"/{file.name}")
-        Connection(plain).ask()  # into the page cache, for both
-        speeds = {"plain": 0.0, "clear": 0.0, "sealed": 0.0}
+    file, home = portal.folder / "recordings" / made["clear"]["storage_key"], web_server(portal)
+    with plain_server(file.parent) as (port, plain):
+        all_ways = {"plain": (Way(port, f"/{file.name}"), plain)} | {name: (way, home) for name, way in ways.items()}
+        Connection(all_ways["plain"][0]).ask()  # into the page cache, for both
+        found = {name: Download() for name in all_ways}
         for _ in range(given.downloads):  # in turn, so that what disturbs the machine disturbs all
-            for name, way in (("plain", plain), *ways.items()):
-                speeds[name] = max(speeds[name], download(way, 1))
+            for name, (way, of) in all_ways.items():
+                found[name].again(way, of)
     processors = f"{os.cpu_count()} processors"
     say(f"Download of {SIZE // MEBI} MiB over one connection, the best of {given.downloads}, {processors}")
-    say("| | MB/s | of the static server |", "|---|---|---|")
+    say("| | MB/s | of the static server | processor ms |", "|---|---|---|---|")
     for name, label in (("plain", "static file server"), ("clear", "recording"), ("sealed", "recording, encrypted")):
-        say(f"| {label} | {speeds[name]:,.0f} | {100 * speeds[name] / speeds['plain']:.0f} % |")
+        share = f"{100 * found[name].rate / found['plain'].rate:.0f} %"
+        say(f"| {label} | {found[name].rate:,.0f} | {share} | {found[name].processor:.0f} |")
     say("", f"Seek: {SOUGHT // 1024} KiB from a random place, {SEEKS} times", "| | p50 ms | p99 ms |", "|---|---|---|")
     for name, label in (("clear", "recording"), ("sealed", "recording, encrypted")):
         half, most = seek(ways[name], made[name]["size"])
         say(f"| {label} | {half:.1f} | {most:.1f} |")
-    before, highest = crowd(portal, ways["sealed"], given.listen)
+    before, highest = crowd(home, ways["sealed"], given.listen)
     say("", f"{LISTENERS} listeners for {given.listen:.0f} s, encrypted. Memory of the web server, MiB")
     say("| before | at its highest | a listener |", "|---|---|---|")
     say(f"| {before:.0f} | {highest:.0f} | {(highest - before) / LISTENERS:.2f} |")

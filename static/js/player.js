@@ -21,6 +21,7 @@ class Player {
     this.controls = root.querySelector("[data-controls]");
     this.at = Number(this.controls.dataset.start);
     this.skips = false;
+    this.begun = false;
     this.begin();
   }
 
@@ -61,13 +62,15 @@ class Player {
     this.media.addEventListener("fullscreenchange", () => { this.media.controls = document.fullscreenElement === this.media; });
   }
 
+  // Until the file is open, where one wants to begin.
   get now() {
-    return this.media.readyState ? this.media.currentTime : this.at;
+    return this.begun ? this.media.currentTime : this.at;
   }
 
   // What was chosen before the file was opened: where to begin, and how fast.
   loaded() {
     if (Math.abs(this.media.currentTime - this.at) > 0.5) this.media.currentTime = this.at;
+    this.begun = true;
     this.media.playbackRate = Number(this.find("speed").value);
   }
 
@@ -79,8 +82,7 @@ class Player {
 
   seek(seconds) {
     this.at = Math.max(0, Math.min(this.length, seconds));
-    if (this.media.readyState) this.media.currentTime = this.at;
-    else this.media.src = `${this.media.src.split("#")[0]}#t=${this.at}`;
+    if (this.begun) this.media.currentTime = this.at;
     this.show();
   }
 
@@ -95,7 +97,7 @@ class Player {
   }
 
   follow() {
-    if (this.media.readyState) this.at = this.media.currentTime;
+    this.at = this.now;
     const silence = this.skips && this.silences.find(([begin, end]) => this.at * 1000 >= begin && this.at * 1000 < end - 50);
     if (silence) this.media.currentTime = silence[1] / 1000;
     this.show();
@@ -104,7 +106,7 @@ class Player {
   // Between the browser's own reports, so that the hand moves smoothly.
   run() {
     if (this.media.paused) return;
-    this.at = this.media.currentTime;
+    this.at = this.now;
     this.draw();
     requestAnimationFrame(() => this.run());
   }

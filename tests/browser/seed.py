@@ -20,8 +20,10 @@ from cdr.records import Record, TargetRecord
 from events.endpoints import Settings, create_endpoint
 from events.models import Attempt, Delivery
 from tenants.changes import SYSTEM
-from tenants.models import Domain, SipDomain, SystemSettings, Tenant
-from tests.browser.words import PASSWORD
+from tenants.crypto import token_hash
+from tenants.models import Domain, SipDomain, Switch, SystemSettings, Tenant
+from tests.browser.recorded import record_latest_call
+from tests.browser.words import PASSWORD, SWITCH_TOKEN
 
 PEOPLE = {
     "101": "Front desk",
@@ -230,6 +232,7 @@ def fill(made: Tenant, count: int) -> None:
     answer_endpoint()
     recorded = [pk for pk in CDR.objects.exclude(answered_time=None).values_list("pk", flat=True) if pk % 3 == 0]
     CDR.objects.filter(pk__in=recorded).update(recorded=True)
+    record_latest_call()
     connection.set_schema_to_public()
 
 
@@ -243,3 +246,4 @@ def main() -> None:
     fill(tenant("acme", "Acme Logistics", "Europe/Berlin"), 160)
     tenant("globex", "Globex", "UTC")
     User.objects.create_user("root", PASSWORD, role=Role.SYSTEM)
+    Switch.objects.create(name="Phones", kind=Switch.Kind.HTTP, token_hash=token_hash(SWITCH_TOKEN))

@@ -86,6 +86,7 @@ class Connector:
                     self._watch(),
                     self._tick(),
                     self._take_orders(),
+                    self._take_over(),
                     self._find_leftovers(),
                     self._watch_streams(),
                 )
@@ -208,7 +209,7 @@ class Connector:
             backoff.reset()
             self._say("connected", f"Connected to Asterisk {version}")
             try:
-                await self._connect_recorder(ami)
+                self._recorder.connect(ami)
                 while True:
                     await asyncio.sleep(PING_EVERY)
                     await self._set_clock(ami)
@@ -301,13 +302,16 @@ class Connector:
             self._may_have_orders.clear()
             with contextlib.suppress(DatabaseError, InterfaceError, OSError):
                 for order in await self._in_database(portal.pending_orders, self._switch):
-                    if order.id not in self._orders:
+                    if order.id not in self._orders and self._can_judge(order):
                         self._carry_out(order)
-            with contextlib.suppress(
-                TimeoutError
-            ):  # not wait_for: it can lose a cancellation that comes with the event
+            with contextlib.suppress(TimeoutError):
+                # Not wait_for: it can lose a cancellation that comes with the event.
                 async with asyncio.timeout(ASK_FOR_ORDERS_EVERY):
                     await self._may_have_orders.wait()
+
+    def _can_judge(self, order: Order) -> bool:
+        """Before it is known what runs, only that a pause cannot be kept, which is to be said at once."""
+        return self._knows_running.is_set() or order.command == Command.PAUSE
 
     def _carry_out(self, order: Order) -> None:
         task = asyncio.get_running_loop().create_task(self._obey(order))
@@ -360,13 +364,21 @@ class Connector:
             log.warning("recording began too late", switch=self._switch.name, recording=order.key)
             await self._recorder.forget(order.key)
 
-    async def _connect_recorder(self, ami: Ami) -> None:
-        running: list[Running] = []
-        with contextlib.suppress(DatabaseError, InterfaceError, OSError):
-            session_ids = list(self._interpreter.session_ids())
-            running = await self._in_database(portal.segments_running, self._switch, session_ids)
-        await self._recorder.connect(ami, running)
+    async def _take_over(self) -> None:
+        """What an earlier connector records in calls that go on; once, when Asterisk and the database are there."""
+        backoff = self._new_backoff()
+        while True:
+            await self._recorder.is_connected.wait()
+            try:
+                session_ids = list(self._interpreter.session_ids())
+                running = await self._in_database(portal.segments_running, self._switch, session_ids)
+                await self._recorder.take_over(running)
+                break
+            except (AmiError, DatabaseError, InterfaceError, OSError) as error:
+                log.warning("recordings are not taken over yet", switch=self._switch.name, reason=str(error).strip())
+                await asyncio.sleep(backoff.next())
         self._knows_running.set()
+        self._may_have_orders.set()
 
     async def _find_leftovers(self) -> None:
         """Files of calls that ended while no connector was there; once, when it is known which calls go on."""

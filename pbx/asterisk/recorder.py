@@ -69,6 +69,7 @@ class Recorder:
         self._finished = finished
         self._takes: dict[Key, _Take] = {}
         self._by_session: dict[str, list[_Take]] = {}
+        self.is_connected = asyncio.Event()
         self._ami: Ami | None = None
         self._stops: Counter[str] = Counter()  # by Uniqueid: those we asked for that Asterisk has not told yet
         self._tasks: set[asyncio.Task[None]] = set()
@@ -229,24 +230,29 @@ class Recorder:
 
     # --- The connection --------------------------------------------------------------------------------------
 
-    async def connect(self, ami: Ami, running: Sequence[Running]) -> None:
-        """Asterisk is in reach and its calls are known; `running` are the segments that it should be recording."""
+    def connect(self, ami: Ami) -> None:
+        """Asterisk is in reach, and its calls are known."""
         self._ami = ami
+        self.is_connected.set()
+        self.look(list(self._by_session))
+
+    async def take_over(self, running: Sequence[Running]) -> None:
+        """The segments that Asterisk should be recording since an earlier connector."""
         for each in running:
             if each.key not in self._takes and self._members(each.session_id) is not None:
                 take = self._keep(_Take(each))
                 async with take.lock:
-                    await self._adopt_monitors(take)
-                    if each.is_paused:
-                        await self._silence(take)
-                        take.arranged_for = []
-                    else:
-                        await self._renew(take)
-        self.look(list(self._by_session))
+                    try:
+                        await self._adopt_monitors(take)
+                        await (self._silence(take) if each.is_paused else self._renew(take))
+                    except AmiError:
+                        self._drop(take)
+                        raise
 
     def disconnect(self) -> None:
         """What runs on Asterisk runs on without us."""
         self._ami = None
+        self.is_connected.clear()
         self._stops.clear()
 
     async def _adopt_monitors(self, take: _Take) -> None:

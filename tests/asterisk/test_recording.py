@@ -135,7 +135,8 @@ async def test_no_voice_is_lost_after_a_blind_transfer(asterisk: Asterisk, switc
         assert re.fullmatch(r"\.+#+\.?#+\.?", carol), heard
         bobs = round(10 * (said.bob_left_at - parts[0].started_at).total_seconds())
         assert bobs - 2 <= bob.count("#") <= bobs + 3, heard
-        assert said.carol - 2 <= carol.count("#") <= said.carol + 3, heard
+        # C is recorded as soon as the connector hears of the answer, for which a starved machine takes its time.
+        assert said.carol - 5 <= carol.count("#") <= said.carol + 3, heard
 
 
 async def dial(call: Call, code: str) -> None:

@@ -85,7 +85,7 @@ async def desk() -> AsyncIterator[Desk]:
                 listener(text(message, "Uniqueid"))
 
         async with signed_in(access_of(fake), listen) as ami:
-            await made.recorder.connect(ami, [])
+            made.recorder.connect(ami)
             yield made
 
 
@@ -230,7 +230,8 @@ async def test_what_an_earlier_connector_recorded_is_taken_over(paused: bool) ->
         await at.told(START)
         assert at.done == ["start A", "start B"]
         at.recorder = at.new_recorder()
-        await at.recorder.connect(ami, [replace(begun_by(START), is_paused=paused, is_adopted=True)])
+        at.recorder.connect(ami)
+        await at.recorder.take_over([replace(begun_by(START), is_paused=paused, is_adopted=True)])
         taken_over = ["stop A", "stop B"] if paused else ["start A", "start B", "stop A", "stop B"]
         assert at.done == taken_over
         assert await at.told(STOP) == ""
@@ -242,7 +243,7 @@ async def test_a_start_whose_connector_died_of_it_is_taken_over() -> None:
     async with desk() as at, signed_in(access_of(at.fake), lambda _: None) as ami:
         await at.told(START)
         at.recorder = at.new_recorder()
-        await at.recorder.connect(ami, [])
+        at.recorder.connect(ami)
         assert await at.told(replace(START, was_handed_out=True)) == ""
         assert at.recorded == ["A", "B"]
         assert await at.told(STOP) == ""
@@ -252,7 +253,8 @@ async def test_a_start_whose_connector_died_of_it_is_taken_over() -> None:
 
 async def test_a_call_that_ended_meanwhile_is_not_taken_over() -> None:
     async with desk() as at, signed_in(access_of(at.fake), lambda _: None) as ami:
-        await at.recorder.connect(ami, [replace(begun_by(START), session_id="over")])
+        at.recorder.connect(ami)
+        await at.recorder.take_over([replace(begun_by(START), session_id="over")])
         assert (at.done, at.recorder.segments()) == ([], set())
 
 
@@ -263,7 +265,7 @@ async def test_what_changed_while_asterisk_was_out_of_reach_is_followed() -> Non
         at.members = [A, B, C]
         await at.look()
         assert at.recorded == ["A", "B"]
-        await at.recorder.connect(ami, [])
+        at.recorder.connect(ami)
         await asyncio.sleep(0.1)
         assert at.recorded == ["A", "B", "C"]
 

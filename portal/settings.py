@@ -80,7 +80,9 @@ SECRET_KEY = _secret("SECRET_KEY", SECRET_KEY_FILE, DEMO_SECRET)
 # Encrypts credentials at rest and the keys of recordings. Several keys, newest first, separated by commas, in the file
 # by lines; derived from SECRET_KEY when empty.
 ENCRYPTION_KEYS_FILE = Path(_text("ENCRYPTION_KEYS_FILE", str(VAR_DIR / "encryption_keys")))
-ENCRYPTION_KEYS = _list("ENCRYPTION_KEYS") or _content("ENCRYPTION_KEYS_FILE", ENCRYPTION_KEYS_FILE).split()
+ENCRYPTION_KEYS = _list("ENCRYPTION_KEYS") or [
+    key.strip() for key in _content("ENCRYPTION_KEYS_FILE", ENCRYPTION_KEYS_FILE).splitlines() if key.strip()
+]
 BIND = _text("BIND", "127.0.0.1")
 PORT = _number("PORT", 8000, low=1, high=65535)
 SIP_PORT = _number("SIP_PORT", 5090, low=1, high=65535)

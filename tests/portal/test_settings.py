@@ -75,8 +75,8 @@ def test_the_browser_may_play_from_the_store_it_is_sent_to(tmp_path: Path) -> No
 
 def test_keys_stand_in_the_environment_or_in_a_file(tmp_path: Path) -> None:
     assert encryption_keys(tmp_path) == ""
-    (tmp_path / "encryption_keys").write_text("new,with-a-comma\nold\n")
-    assert encryption_keys(tmp_path) == "new,with-a-comma|old"
+    (tmp_path / "encryption_keys").write_text("new, with a comma\n\nold\n")
+    assert encryption_keys(tmp_path) == "new, with a comma|old"
     assert encryption_keys(tmp_path, ENCRYPTION_KEYS="newest, older") == "newest|older"
     (tmp_path / "folder").mkdir()
     assert encryption_keys(tmp_path, ENCRYPTION_KEYS_FILE=str(tmp_path / "folder")).endswith(

@@ -11,7 +11,6 @@ from django.db import connection, transaction
 from django.db.models import CharField, Lookup, Q, QuerySet
 
 from accounts.callers import ApiError
-from accounts.models import Extension, User
 from accounts.numbers import own
 from accounts.rest import decode_cursor, encode_cursor, time_of
 from accounts.roles import Permission
@@ -220,8 +219,8 @@ def visible_in_progress(person: Any, may: Callable[[Permission], bool]) -> "Quer
     rows = LiveSession.objects.filter(ended_time=None).order_by("-start_time", "session_id")
     if sees_all(may):
         return rows
-    number = _own_number(person) if may(Permission.OWN_CALLS) else ""
-    return rows.filter(extensions__contains=[number]) if number else rows.none()
+    mine = own(person, "extensions", "start_time") if may(Permission.OWN_CALLS) else None
+    return rows.none() if mine is None else rows.filter(mine)
 
 
 def in_progress_after(rows: "QuerySet[LiveSession]", cursor: str) -> "QuerySet[LiveSession]":
@@ -233,9 +232,3 @@ def in_progress_after(rows: "QuerySet[LiveSession]", cursor: str) -> "QuerySet[L
     if not isinstance(session_id, str) or "\0" in session_id:
         raise ApiError("bad_cursor", "This cursor is not one that a list gave.")
     return rows.filter(start_time__lte=moment).exclude(start_time=moment, session_id__lte=session_id)
-
-
-def _own_number(person: Any) -> str:
-    if not isinstance(person, User):
-        return ""
-    return Extension.objects.filter(user_id=person.pk).values_list("number", flat=True).first() or ""

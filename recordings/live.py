@@ -9,6 +9,7 @@ from typing import Any, Literal
 from django.db.models import Count, Q
 
 from accounts.access import Person
+from accounts.numbers import numbers_of
 from accounts.rest import encode_cursor
 from accounts.roles import Permission
 from cdr import calls
@@ -47,12 +48,15 @@ class Viewer:
     sees_all: bool
     commands_all: bool
     number: str = ""  # the own extension
+    since: datetime | None = None  # when it became the own one; calls from before are its former holder's
 
     @classmethod
     def of(cls, person: Person) -> "Viewer":
         sees_all = cdr_selectors.sees_all(person.may)
         commands_all = person.may(Permission.RECORDINGS_FULL)
-        return cls(sees_all, commands_all, "" if sees_all and commands_all else own_number(person))
+        number = "" if sees_all and commands_all else own_number(person)
+        held = (each for each in numbers_of(person) if each.until is None and each.number == number) if number else ()
+        return cls(sees_all, commands_all, number, max((each.since for each in held if each.since), default=None))
 
     def may_command(self, call: "LiveCall") -> bool:
         return self.commands_all or (bool(self.number) and self.number in call.connected_extensions)
@@ -167,7 +171,10 @@ def _visible(viewer: Viewer) -> Any:
     rows = calls.sessions_in_progress()
     if viewer.sees_all:
         return rows
-    return rows.filter(extensions__contains=[viewer.number]) if viewer.number else rows.none()
+    if not viewer.number:
+        return rows.none()
+    own = rows.filter(extensions__contains=[viewer.number])
+    return own.filter(start_time__gte=viewer.since) if viewer.since else own
 
 
 def _searched(rows: Any, search: str) -> Any:

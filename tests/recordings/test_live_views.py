@@ -9,6 +9,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from accounts import numbers
+from accounts.models import Extension
 from accounts.roles import Role
 from recordings import live, ordered
 from recordings.live import Viewer, page_for
@@ -181,6 +183,18 @@ def test_standard_user_sees_own_calls_and_commands_those_he_is_in(stage: Stage) 
     assert rows(client) == ["1888722 101 Talking Recording Pause"]
     assert buttons(client) == ["pause-recording s1", "stop-recording s1"]
     assert rows(browser(Role.USER)) == []
+
+
+def test_new_holder_of_a_number_sees_no_call_of_the_former_one(stage: Stage) -> None:
+    former, heir = user(Role.USER, name="former"), user(Role.USER, name="heir")
+    stage.play(*inbound("101"))
+    numbers.take_up("101", former)
+    numbers.take_up("101", heir)
+    Extension.objects.filter(number="101").update(user=heir)
+    client = Client(headers={"host": "acme.portal.test"})
+    client.force_login(heir)
+    assert rows(client) == []
+    assert client.get("/api/v1/calls").json()["items"] == []
 
 
 def test_queue_manager_sees_all_calls_and_commands_none_but_own(stage: Stage) -> None:

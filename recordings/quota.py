@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import structlog
 from django.db import transaction
-from django.db.models import Count, Min, Q, QuerySet, Sum
+from django.db.models import Count, Min, QuerySet, Sum
 
 from accounts.selectors import last_change
 from recordings import trash
@@ -87,15 +87,11 @@ def level_of(used: int, quota: int) -> Level:
 
 def usage_of(tenant: Tenant, now: datetime) -> Usage:
     """Inside the tenant's schema. What lies in the trash or in quarantine takes its place too."""
-    present = _present()
-    found = present.aggregate(
-        used=Sum("size", default=0), files=Count("pk"), first=Min("received_at"),
-        in_trash=Sum("size", default=0, filter=Q(segment__recording__state=Recording.State.TRASHED)),
-    )  # fmt: skip
+    found = _present().aggregate(used=Sum("size", default=0), files=Count("pk"))
     return Usage(
         used=found["used"],
         files=found["files"],
-        in_trash=found["in_trash"],
+        in_trash=trash.in_trash().aggregate(size=Sum("size", default=0))["size"],
         quota=tenant.recording_quota_mb * MEGABYTE,
         growth=_growth(now),
     )
@@ -147,11 +143,13 @@ def level_noted(tenant: Tenant) -> Level:
 @transaction.atomic
 def note_level(tenant: Tenant) -> Level:
     """Writes down in the audit trail when the warning begins, when it is full, and when that is over."""
+    if not tenant.recording_quota_mb:
+        return Level.NONE
     used, quota = _used(), tenant.recording_quota_mb * MEGABYTE
     level = level_of(used, quota)
     last = last_change(tenant.pk, _LEVEL_CHANGED, "level")
     before = last.after["level"] if last else Level.FINE
-    if level in (before, Level.NONE) or (last is None and level is Level.FINE):
+    if level == before:
         return level
     if level in (Level.WARN, Level.FULL):
         log.warning("recording quota", level=str(level), used=used, quota=quota)

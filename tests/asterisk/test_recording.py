@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 
 from recordings import vault
 from recordings.models import Gap, Recording, RecordingFile, Segment
-from tenants.models import Switch, SystemSettings, Tenant
+from tenants.models import Switch, SwitchCommand, SystemSettings, Tenant
 from tenants.schemas import in_schema
 from tests.asterisk.connected import connected
 from tests.asterisk.flows import ACME, MOBILE, TONES, Lab, blind_transfer, hang_up, leave, mobile_answers, open_lab
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.asterisk, pytest.mark.django_db(transaction=True)]
 T = TypeVar("T")
 ALICE, BOB, CAROL = 500, 650, 850  # their tones
 SECRET = 1250  # what must not be in a file
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -45,7 +45,6 @@ class Part:
 
     recording_id: int
     number: int
-    started_at: datetime  # by the portal's ledger
     end_reason: str
     sound: Recorded
 
@@ -80,7 +79,6 @@ async def parts_of(session_id: str) -> list[Part]:
             Part(
                 recording.pk,
                 each.number,
-                each.started_at,
                 each.end_reason,
                 Recorded(b"".join(vault.read(files[each.pk]))),
             )
@@ -95,27 +93,39 @@ async def three(lab: Lab, number: int) -> tuple[Phone, Phone, Phone]:
     return tuple([await lab.extension(str(number + i), tone_hz=hz) for i, hz in enumerate(tones)])  # type: ignore[return-value]
 
 
+async def until_recorded(session_id: str, segment: int) -> datetime:
+    """Waits until the switch has confirmed it, however busy the test machine is; since when it runs."""
+
+    def since() -> datetime | None:
+        running = Segment.objects.filter(recording__session_id=session_id, number=segment, state="running")
+        return running.values_list("started_at", flat=True).first()
+
+    return await until(since)
+
+
 @dataclass(frozen=True)
 class Spoken:
-    """What the phones know of a call: until when the second party talked, and how long the third."""
+    """What is known of a call beside its files: for how many tenths of a second two of the parties talked."""
 
     session_id: str
-    bob_left_at: datetime
-    carol: int  # tenths of a second
+    bob: int  # while it was recorded
+    carol: int  # from her answer on
 
 
 async def transferred(alice: Phone, bob: Phone, carol: Phone) -> Spoken:
     """A calls B, who transfers A to C; C answers, they talk, A hangs up."""
     caller, first = await talk(alice, bob.number, bob)
+    since = await until_recorded(first.session_id, 1)
     await asyncio.sleep(1)
-    left_at = datetime.now(UTC)
+    bobs = datetime.now(UTC) - since
     answering = asyncio.create_task(carol.answer(after=0.5))
     await blind_transfer(first, carol.number)
     second = await answering
     joined_at = time.monotonic()
+    await until_recorded(first.session_id, 2)
     await asyncio.sleep(2)
     await hang_up(caller, second)
-    return Spoken(first.session_id, left_at, round(10 * (time.monotonic() - joined_at)))
+    return Spoken(first.session_id, round(10 * bobs.total_seconds()), round(10 * (time.monotonic() - joined_at)))
 
 
 async def test_no_voice_is_lost_after_a_blind_transfer(asterisk: Asterisk, switch: Switch, recorded: Tenant) -> None:
@@ -133,16 +143,21 @@ async def test_no_voice_is_lost_after_a_blind_transfer(asterisk: Asterisk, switc
         assert re.fullmatch(r"#+\.?#+\.?", alice), heard  # a block that is cut off at the end of a file may be quiet
         assert re.fullmatch(r"#+\.+", bob), heard
         assert re.fullmatch(r"\.+#+\.?#+\.?", carol), heard
-        bobs = round(10 * (said.bob_left_at - parts[0].started_at).total_seconds())
-        assert bobs - 2 <= bob.count("#") <= bobs + 3, heard
-        # C is recorded as soon as the connector hears of the answer, for which a starved machine takes its time.
-        assert said.carol - 5 <= carol.count("#") <= said.carol + 3, heard
+        assert said.bob - 2 <= bob.count("#") <= said.bob + 5, heard
+        # C is recorded as soon as the connector hears of the answer, for which a busy machine takes its time.
+        assert said.carol - 8 <= carol.count("#") <= said.carol + 3, heard
 
 
-async def dial(call: Call, code: str) -> None:
-    """A feature code, and a moment until the portal and Asterisk have done what it asks."""
+async def dial(call: Call, code: str, session_id: str, state: str) -> None:
+    """Presses a feature code, and waits until the portal has what Asterisk made of it on its books."""
     await call.press(code)
-    await asyncio.sleep(1.5)
+
+    def is_so() -> bool | None:
+        found = Recording.objects.filter(session_id=session_id, medium="audio", state=state)
+        confirmed = not SwitchCommand.objects.filter(session_id=session_id, state="pending").exists()
+        return (found.exists() and confirmed) or None
+
+    await until(is_so)
 
 
 def gaps_of(session_id: str) -> list[tuple[str, str, str]]:
@@ -158,15 +173,17 @@ async def test_a_pause_is_not_in_the_file(asterisk: Asterisk, switch: Switch, re
     async with connected(switch), open_lab(asterisk) as lab:
         alice, bob, _ = await three(lab, 201)
         caller, callee = await talk(alice, "202", bob)
-        await dial(caller, "*48")
+        await until_recorded(callee.session_id, 1)
+        await asyncio.sleep(1)
+        await dial(caller, "*48", callee.session_id, "paused")
         await caller.send_tone(SECRET)
         await callee.send_tone(SECRET)
         await asyncio.sleep(2)
         await caller.send_tone(ALICE)
         await callee.send_tone(BOB)
         await asyncio.sleep(0.2)
-        await dial(callee, "*49")
-        await asyncio.sleep(0.5)
+        await dial(callee, "*49", callee.session_id, "recording")
+        await asyncio.sleep(1.5)
         await hang_up(caller, callee)
         (part,) = await parts_of(callee.session_id)
         gaps = await sync_to_async(in_acme(lambda: gaps_of(callee.session_id)))()
@@ -185,13 +202,15 @@ async def test_codes_start_and_stop_a_recording(asterisk: Asterisk, switch: Swit
     async with connected(switch), open_lab(asterisk) as lab:
         alice, bob, _ = await three(lab, 201)
         caller, callee = await talk(alice, "202", bob)
-        await dial(callee, "*44")
-        await dial(caller, "*45")
+        await dial(callee, "*44", callee.session_id, "recording")
+        await asyncio.sleep(1)
+        await dial(caller, "*45", callee.session_id, "stopped")
         await caller.send_tone(SECRET)
         await asyncio.sleep(1)
         await caller.send_tone(ALICE)
         await asyncio.sleep(0.2)
-        await dial(caller, "*44")
+        await dial(caller, "*44", callee.session_id, "recording")
+        await asyncio.sleep(1)
         await hang_up(callee, caller)
         parts = await parts_of(callee.session_id)
         gaps = await sync_to_async(in_acme(lambda: gaps_of(callee.session_id)))()
@@ -207,6 +226,7 @@ async def test_dual_tracks_have_the_caller_left(asterisk: Asterisk, switch: Swit
     async with connected(switch), open_lab(asterisk) as lab:
         alice, bob, _ = await three(lab, 201)
         caller, callee = await talk(alice, "202", bob)
+        await until_recorded(callee.session_id, 1)
         await asyncio.sleep(1)
         await hang_up(caller, callee)
         (part,) = await parts_of(callee.session_id)
@@ -220,6 +240,8 @@ async def test_between_external_numbers(asterisk: Asterisk, switch: Switch, reco
     async with connected(switch), open_lab(asterisk) as lab:
         extension = await lab.extension("101")
         caller, first = await talk(lab.trunk, "18800101", extension)
+        await until_recorded(first.session_id, 1)
+        await asyncio.sleep(1)
         answering = asyncio.create_task(mobile_answers(lab))
         await blind_transfer(first, MOBILE)
         second = await answering
@@ -243,6 +265,8 @@ async def test_an_attended_transfer_goes_on_with_both(asterisk: Asterisk, switch
     async with connected(switch), open_lab(asterisk) as lab:
         alice, bob, carol = await three(lab, 201)
         caller, first = await talk(alice, "202", bob)
+        await until_recorded(first.session_id, 1)
+        await asyncio.sleep(1)
         await first.hold()
         consulting, second = await talk(bob, "203", carol)
         await leave(first, status=await first.transfer_to_call(consulting))
@@ -263,7 +287,8 @@ async def test_a_party_that_begins_another_stream_is_heard_on(
     async with connected(switch), open_lab(asterisk) as lab:
         alice, bob, _ = await three(lab, 201)
         caller, callee = await talk(alice, "202", bob)
-        await asyncio.sleep(0.5)
+        await until_recorded(callee.session_id, 1)
+        await asyncio.sleep(1)
         caller.audio.begin_another_stream(sequence=caller.audio.sequence - 20_000)
         await asyncio.sleep(5)
         await hang_up(caller, callee)
@@ -281,13 +306,14 @@ async def test_a_connector_that_dies_loses_nothing(asterisk: Asterisk, switch: S
         alice, bob, _ = await three(lab, 201)
         async with connected(switch):
             caller, callee = await talk(alice, "202", bob)
+            await until_recorded(callee.session_id, 1)
         await asyncio.sleep(1.5)
         async with connected(switch):
             await asyncio.sleep(1)
             await hang_up(caller, callee)
             (part,) = await parts_of(callee.session_id)
     for line in part.sound.lines((ALICE, BOB)).values():
-        assert re.fullmatch(r"#{30,}\.?", line), line
+        assert re.fullmatch(r"#{20,}\.?", line), line
 
 
 async def test_a_call_that_ended_unseen_is_fetched_later(asterisk: Asterisk, switch: Switch, recorded: Tenant) -> None:
@@ -295,6 +321,8 @@ async def test_a_call_that_ended_unseen_is_fetched_later(asterisk: Asterisk, swi
         alice, bob, _ = await three(lab, 201)
         async with connected(switch):
             caller, callee = await talk(alice, "202", bob)
+            await until_recorded(callee.session_id, 1)
+        await asyncio.sleep(1)
         await hang_up(caller, callee)
         async with connected(switch):
             (part,) = await parts_of(callee.session_id)

@@ -283,9 +283,8 @@ class Connector:
                 for order in await self._in_database(shared.pending_orders, self._switch):
                     if order.id not in self._orders:
                         self._carry_out(order)
-            with contextlib.suppress(
-                TimeoutError
-            ):  # not wait_for: it can lose a cancellation that comes with the event
+            with contextlib.suppress(TimeoutError):
+                # Not wait_for: it can lose a cancellation that comes with the event.
                 async with asyncio.timeout(ASK_FOR_ORDERS_EVERY):
                     await self._may_have_orders.wait()
 
@@ -320,15 +319,16 @@ class Connector:
         """Until it is known what an earlier connector has begun, no file is anybody's to take."""
         self._recorder.folder = access.recordings_path
         backoff = self._new_backoff()
-        running: list[Take] = []
-        while not self._knows_running:
+        running: list[Take] | None = [] if self._knows_running else None
+        while running is None:
             try:
                 session_ids = list(self._interpreter.session_ids())
                 running = await self._in_database(portal.takes_running, self._switch, session_ids)
-                self._knows_running = True
             except (DatabaseError, InterfaceError, OSError):
                 await asyncio.sleep(backoff.next())
-        await self._recorder.connect(socket, running)
+        self._spool.put(await self._recorder.connect(socket, running))
+        self._knows_running = True
+        self._may_have_orders.set()
 
     def _folder(self) -> Path | None:
         """Where finished recordings lie, while it is known which are finished."""

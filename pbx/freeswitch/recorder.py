@@ -47,6 +47,7 @@ class Recorder:
         self._takes: dict[Key, Take] = {}
         self._locks: dict[Key, asyncio.Lock] = {}
         self._socket: EventSocket | None = None
+        self._is_ready = False  # FreeSWITCH is in reach, and what an earlier connector records is known
 
     def segments(self) -> set[Key]:
         return set(self._takes)
@@ -55,6 +56,8 @@ class Recorder:
 
     async def obey(self, order: Order) -> Outcome | None:
         """What became of it; None when FreeSWITCH is out of reach: then it is to be given again."""
+        if not self._is_ready:
+            return Outcome(OUT_OF_REACH) if order.command == Command.PAUSE else None
         try:
             async with self._locks.setdefault(order.key, asyncio.Lock()):
                 return await self._obey(order)
@@ -169,12 +172,7 @@ class Recorder:
         if why := variable(message, BY_DIALPLAN):
             log.info("recording stopped by the dialplan", recording=take.key, reason=why)
             return []
-        event_id = f"{session_id}:stopped:{take.recording_id}:{take.segment}"
-        return [
-            RecordingStopped(
-                id=event_id, session_id=session_id, at=at, recording_id=take.recording_id, reason=f"{_UNASKED}."
-            )
-        ]
+        return [_stopped(take, session_id, at, _UNASKED)]
 
     def look(self, session_ids: Iterable[str]) -> None:
         """These calls may be over, and what was recorded of them with them."""
@@ -186,22 +184,30 @@ class Recorder:
 
     # --- The connection --------------------------------------------------------------------------------------
 
-    async def connect(self, socket: EventSocket, running: Sequence[Take]) -> None:
-        """FreeSWITCH is in reach and its calls are known; `running` are the takes that it should be recording."""
+    async def connect(self, socket: EventSocket, running: Sequence[Take]) -> list[RecordingStopped]:
+        """FreeSWITCH is in reach and its calls are known; `running` are what an earlier connector has begun.
+
+        Told is what ended unseen, in calls that go on.
+        """
         self._socket = socket
         self.look({take.session_id for take in self._takes.values()})
-        for take in running:
-            if take.key not in self._takes and self._members(take.session_id) is not None:
-                take.leg = await self._leg_with(take)
-                take.ended_at = None if take.leg else datetime.now(UTC)
-                self._takes[take.key] = take
+        known = {take.key: take for take in running if self._members(take.session_id) is not None} | self._takes
+        over: list[RecordingStopped] = []
+        for take in [each for each in known.values() if each.ended_at is None]:
+            take.leg = await self._leg_with(take)
+            if not take.leg:
+                take.ended_at = datetime.now(UTC)
+                over.append(_stopped(take, take.session_id, take.ended_at, "FreeSWITCH does not record it any more"))
+        self._takes = known
+        self._is_ready = True
+        return over
 
     def disconnect(self) -> None:
         """What runs on FreeSWITCH runs on without us."""
-        self._socket = None
+        self._socket, self._is_ready = None, False
 
     async def _leg_with(self, take: Take) -> str:
-        """The leg that an earlier connector has begun to record; none when nobody records it any more."""
+        """The leg that records it; none when nobody does."""
         for member in self._members(take.session_id) or ():
             try:
                 if self._path(take) in await self._api(f"uuid_buglist {member.uuid}"):
@@ -227,6 +233,11 @@ def _verbs(take: Take, order: Order) -> _Verbs:
     if order.medium != take.medium:
         return _SILENCE  # the sound of a film, which goes on
     return _SILENCE if take.keeps_pauses and take.medium == "audio" else _CUT
+
+
+def _stopped(take: Take, session_id: str, at: datetime, reason: str) -> RecordingStopped:
+    event_id = f"{session_id}:stopped:{take.recording_id}:{take.segment}"
+    return RecordingStopped(id=event_id, session_id=session_id, at=at, recording_id=take.recording_id, reason=reason)
 
 
 def _word(value: bool) -> str:

@@ -55,7 +55,7 @@ class FakeFreeSwitch:
         self.pings = 0
         self.answers_pings = True
         self.clock_ahead = 0.0
-        self.live: dict[str, Event] = {}  # by uuid: its latest event
+        self.live: dict[str, Event] = {}  # by uuid: all that its events told
         self.commands: list[str] = []
         self.subscriptions: list[str] = []
         self.refuses: Callable[[str], bool] = lambda command: False
@@ -91,7 +91,7 @@ class FakeFreeSwitch:
             if name == "CHANNEL_HANGUP_COMPLETE":
                 self.live.pop(uuid, None)
             elif uuid and name.startswith("CHANNEL_") and name not in {"CHANNEL_HANGUP", "CHANNEL_DESTROY"}:
-                self.live[uuid] = event
+                self.live[uuid] = self.live.get(uuid, {}) | event  # not every event has all that is known
             self.say_bytes(frame("text/event-json", json.dumps(event)))
 
     def say_bytes(self, data: bytes) -> None:

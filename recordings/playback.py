@@ -89,12 +89,13 @@ def response_for(
     """For GET and HEAD. Raises what `check_playable`, `plays.note_play` and the vault raise."""
     check_playable(recording)
     media = Joined(recording)
+    file_name = media.file_name
 
     def direct() -> Direct | None:
         """For a recording that is one file, as it came."""
         if len(media.files) != 1:
             return None
-        return vault.plain_url_or_path(media.files[0], file_name=media.file_name, content_type=media.content_type)
+        return vault.plain_url_or_path(media.files[0], file_name=file_name, content_type=media.content_type)
 
     def note(span: Span) -> Callable[[int], None]:
         is_beginning = span.start == 0
@@ -103,7 +104,7 @@ def response_for(
         )
         return partial(plays.add_sent, play.pk)
 
-    thing = Sendable(media.size, media.etag, media.content_type, media.file_name, media.read, direct)
+    thing = Sendable(media.size, media.etag, media.content_type, file_name, media.read, direct)
     return send(request, thing, note, is_download=kind is not Play.Kind.PLAY)
 
 

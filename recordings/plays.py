@@ -16,6 +16,7 @@ from recordings.models import Bulk, Play, Recording
 from tenants.changes import Actor
 
 LISTENING = timedelta(minutes=30)  # between two requests of one listening at most
+TOUCHED_EVERY = timedelta(minutes=1)
 _MOST_REASON = 300
 
 
@@ -37,19 +38,29 @@ def note_play(
 ) -> Play:
     """The row that this request belongs to. A reason given once holds for what the same person does of it next."""
     now = timezone.now()
-    with transaction.atomic():
-        Recording.objects.select_for_update(no_key=True).filter(pk=recording.pk).values_list("pk").first()
-        last = _going_on(actor, recording, now).filter(kind=kind).first()
-        if last and not _starts_anew(last, kind, reason, is_beginning=is_beginning):
+    last = _going_on(actor, recording, now).filter(kind=kind).first()
+    if last and not _starts_anew(last, kind, reason, is_beginning=is_beginning):
+        if now - last.last_at > TOUCHED_EVERY:  # a player that seeks need not wait for a commit each time
             Play.objects.filter(pk=last.pk).update(last_at=now)
-            return last
-        reason = reason or reason_given(actor, recording, now)
-        if asks_reason and not reason:
-            raise ReasonNeededError
-        return Play.objects.create(
-            recording_id=recording.pk, session_id=recording.session_id, kind=kind, at=now, last_at=now,
-            reason=reason[:_MOST_REASON], **_of(actor),
-        )  # fmt: skip
+        return last
+    reason = reason or reason_given(actor, recording, now)
+    if asks_reason and not reason:
+        raise ReasonNeededError
+    return _begin(actor, recording, kind, reason[:_MOST_REASON], is_beginning=is_beginning)
+
+
+@transaction.atomic
+def _begin(actor: Actor, recording: Recording, kind: Play.Kind, reason: str, *, is_beginning: bool) -> Play:
+    """A player may send its first requests at once: the second of them finds the row of the first."""
+    Recording.objects.select_for_update(no_key=True).filter(pk=recording.pk).order_by().values_list("pk").first()
+    now = timezone.now()
+    last = _going_on(actor, recording, now).filter(kind=kind).first()
+    if last and not _starts_anew(last, kind, reason, is_beginning=is_beginning):
+        return last
+    return Play.objects.create(
+        recording_id=recording.pk, session_id=recording.session_id, kind=kind, at=now, last_at=now, reason=reason,
+        **_of(actor),
+    )  # fmt: skip
 
 
 def open_listening(actor: Actor, recording: Recording, reason: str) -> Play:

@@ -28,6 +28,7 @@ from tenants.errors import RefusedError
 from tenants.models import Tenant
 from tenants.schemas import current_schema
 
+TESTS_AT_ONCE = 5  # of one tenant
 LEASE = timedelta(seconds=2 * ATTEMPT_SECONDS)
 GIVE_UP_ON_ENDPOINT = timedelta(days=5)
 TEST_EVENT_ID = "0"  # below every id of the log, so that no receiver takes it for a cursor
@@ -301,6 +302,7 @@ def send_test(endpoint: Endpoint, tenant: Tenant, *, actor: Actor, event_type: s
     now = timezone.now()
     body = render(samples.example(event_type, tenant, now, profile=endpoint.profile), TEST_EVENT_ID)
     with transaction.atomic():
+        _claim_test(now)
         delivery = Delivery.objects.create(
             endpoint=endpoint,
             event=None,
@@ -316,11 +318,23 @@ def send_test(endpoint: Endpoint, tenant: Tenant, *, actor: Actor, event_type: s
     return delivery
 
 
+def _claim_test(now: datetime) -> None:
+    """Tests wait for a receiver of the tenant's choosing: a few at a time, so that they wait at nobody else's cost."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('tests of ' || current_schema(), 0))")
+    if Delivery.objects.filter(event=None, finished_at=None, leased_until__gt=now).count() >= TESTS_AT_ONCE:
+        raise RefusedError(
+            "tests_running", f"{TESTS_AT_ONCE} tests are waiting for an answer. Wait for one to end, then test again."
+        )
+
+
 def _answer_to_test(endpoint: Endpoint, tenant: Tenant, delivery: Delivery, now: datetime) -> Answer:
     body = delivery.test_body.encode()
     try:
         target = target_of(endpoint, tenant.pk, now)
         headers = headers_of(target, f"{tenant.pk}-test-{delivery.pk}", body, now) | {"webhook-test": "true"}
+        if not connection.in_atomic_block:
+            connection.close()  # back to the pool: everybody shares it, and a receiver may take its time
         return asyncio.run(_post_once(target, body, headers))
     except Exception as error:  # whatever it was, the person who asked must see it in the log of deliveries
         log.exception("test broken off", endpoint=endpoint.pk)

@@ -148,7 +148,11 @@ def test_endpoint(request: HttpRequest, endpoint_id: int) -> HttpResponse:
     if event_type not in samples.EXAMPLES:
         messages.error(request, "There is no example of this event.")
         return redirect("event-url-endpoint", found.pk)
-    sent = deliveries.send_test(found, tenant_of(request), actor=actor_of(request), event_type=event_type)
+    try:
+        sent = deliveries.send_test(found, tenant_of(request), actor=actor_of(request), event_type=event_type)
+    except RefusedError as refused:
+        messages.error(request, refused.message)
+        return redirect("event-url-endpoint", found.pk)
     outcome = sent.attempts.get().reason
     what = "The test call" if event_type == DEFAULT else f"The test of {event_type}"
     if sent.state == Delivery.State.DELIVERED:

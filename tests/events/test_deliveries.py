@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 from aiohttp import web
+from django.db import connection
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
@@ -168,6 +169,37 @@ def test_test_event_is_marked_and_its_outcome_shown(make_endpoint: Callable[...,
     assert [target["callee"] for target in document["call_targets"]] == ["5000", "8000", "102", "103"]
     with pytest.raises(RefusedError):
         redeliver(delivery, actor=SYSTEM)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_test_waits_without_a_connection(
+    make_endpoint: Callable[..., Endpoint], acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+    post = deliveries._post_once
+
+    def watched(*arguments: Any) -> Any:
+        held.append(connection.connection is not None)
+        return post(*arguments)
+
+    monkeypatch.setattr(deliveries, "_post_once", watched)
+    with receiver() as there:
+        delivery = send_test(make_endpoint(there.url), acme, actor=SYSTEM)
+    assert (held, delivery.state) == ([False], "delivered")
+
+
+def test_a_few_tests_at_a_time(make_endpoint: Callable[..., Endpoint], acme: Tenant) -> None:
+    endpoint = make_endpoint("http://127.0.0.1:9/")
+    now = timezone.now()
+    waiting = [
+        Delivery.objects.create(endpoint=endpoint, event=None, session_id="x", profile="v16", test_body="{}",
+                                next_attempt_at=None, leased_until=now + timedelta(seconds=30))
+        for _ in range(5)
+    ]  # fmt: skip
+    with pytest.raises(RefusedError, match="5 tests are waiting"):
+        send_test(endpoint, acme, actor=SYSTEM)
+    Delivery.objects.filter(pk=waiting[0].pk).update(finished_at=now)
+    assert send_test(endpoint, acme, actor=SYSTEM).state == "stopped"
 
 
 def test_failed_test_event_is_not_retried(make_endpoint: Callable[..., Endpoint], acme: Tenant) -> None:

@@ -209,7 +209,7 @@ def states_of(sessions: Sequence[Session]) -> dict[str, tuple[MediumState, ...]]
     rows = list(recordings.values())
     gaps = {(gap.recording_id, gap.medium): gap for gap in Gap.objects.filter(recording__in=rows, until=None)}
     commanded = Decision.objects.filter(recording__in=rows).exclude(command="")
-    last = {row.recording_id: row for row in commanded.order_by("recording_id", "-id").distinct("recording_id")}
+    last = {row.recording_id: row for row in commanded.order_by("recording_id", "-command_id").distinct("recording_id")}
     rules = _rules(ids)
     found: dict[str, tuple[MediumState, ...]] = {}
     for session in sessions:
@@ -237,7 +237,7 @@ def _current_recordings(session_ids: Sequence[str]) -> dict[tuple[str, str], Rec
 
 def _rules(session_ids: Sequence[str]) -> dict[tuple[str, str], Decision]:
     """What the policy said last of each call and medium."""
-    rows = Decision.objects.filter(session_id__in=session_ids, via=Via.POLICY, rule__in=list(Rule), command="")
+    rows = Decision.objects.filter(session_id__in=session_ids, via=Via.POLICY, rule__in=list(Rule))
     latest = rows.order_by("session_id", "medium", "-at", "-id").distinct("session_id", "medium")
     return {(row.session_id, row.medium): row for row in latest}
 

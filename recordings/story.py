@@ -20,6 +20,7 @@ from recordings.words import answer_words, decision_words
 MOST_DECISIONS = 500  # of one call; a call in which more were made has its first ones told
 Tone = Literal["", "on", "gap", "bad"]
 _BY_HAND = {Rule.STARTED_BY_HAND: Operation.START, Rule.STOPPED_BY_HAND: Operation.STOP}
+_SAID = frozenset(Operation)
 _NOTHING_KEPT = (
     "No decision is kept: the call's switch told it only when it was over, or it is older than what decides here."
 )
@@ -82,7 +83,12 @@ def ledger_of(call: CDR) -> Ledger:
 
 def decisions_of(call: CDR) -> list[Decision]:
     rows = Decision.objects.filter(session_id__in=[call.session_id, *call.merged_sessions])
-    return list(rows.select_related("recording").order_by("at", "id")[:MOST_DECISIONS])
+    return sorted(rows.select_related("recording").order_by("at", "id")[:MOST_DECISIONS], key=_place)
+
+
+def _place(decision: Decision) -> tuple[datetime, bool, int, int]:
+    """Of one instant a person's word comes before what followed from it; the ids of one millisecond have no order."""
+    return decision.at, decision.rule not in _SAID, decision.command_id or 0, decision.pk
 
 
 def is_announced(call: CDR) -> bool:

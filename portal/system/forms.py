@@ -65,12 +65,13 @@ class SwitchForm(forms.Form):
     )
     address = forms.CharField(
         label="Address", required=False, max_length=10_000, widget=forms.Textarea(attrs={"rows": 4}),
-        help_text="A JSON object; the page of its kind in the documentation names the fields.",
+        help_text='A JSON object. Asterisk, FreeSWITCH: {"host": "192.0.2.10"}; docs/switches names the other fields.',
     )  # fmt: skip
     credentials = forms.CharField(
         label="Credentials", required=False, max_length=10_000, strip=False,
         widget=forms.Textarea(attrs={"rows": 4, "autocomplete": "off", "spellcheck": "false"}),
-        help_text="A JSON object. Kept encrypted and never shown; leave it empty to keep what is there.",
+        help_text="A JSON object. Asterisk: ami_user, ami_password; FreeSWITCH: password."
+        " Kept encrypted and never shown; leave it empty to keep what is there.",
     )  # fmt: skip
 
     def clean_address(self) -> Any:

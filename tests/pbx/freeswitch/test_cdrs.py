@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbx.freeswitch.cdrs import in_order, messages_of, missed_since
@@ -89,11 +89,13 @@ ODD = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(ODD)
 def test_nothing_odd_breaks_it(document: Any) -> None:
     messages_of(document)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(DOCUMENT)), ODD)
 def test_nothing_odd_within_breaks_it(name: str, odd: Any) -> None:
     for message in messages_of(DOCUMENT | {name: odd}):

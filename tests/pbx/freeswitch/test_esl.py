@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbx.freeswitch.esl import BrokenStreamError, Frame, Parser, encode, message_of, rows_of, text, variable
@@ -39,6 +39,7 @@ def test_a_stream_is_cut_into_its_frames() -> None:
     assert frames(STREAM) == FRAMES
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, len(STREAM))))
 def test_where_the_reads_break_it_does_not_matter(cuts: list[int]) -> None:
     assert frames(STREAM, *cuts) == FRAMES
@@ -73,6 +74,7 @@ def test_what_is_no_event_socket_is_left(data: bytes) -> None:
         frames(data)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=200), max_size=20))
 def test_no_bytes_break_the_parser(chunks: list[bytes]) -> None:
     parser = Parser(headers_max=300, body_max=500)
@@ -90,6 +92,7 @@ HEADERS = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(HEADERS, st.text(max_size=30))))
 def test_no_headers_break_the_parser(told: list[tuple[dict[str, str], str]]) -> None:
     parser = Parser(headers_max=300, body_max=500)

@@ -110,8 +110,9 @@ def test_a_nonce_expires(now: float) -> None:
     assert nonces.prove(answered(nonces), HA1, "MESSAGE", now) is Proof.STALE
 
 
-@pytest.mark.parametrize("nonce", ["", "x", "ä", "AAAA", Nonces(b"other" * 8).new(0.0)])
+@pytest.mark.parametrize("nonce", ["", "x", "ä", "AAAA", "another installation's"])
 def test_a_nonce_of_somebody_elses_is_stale(nonce: str) -> None:
+    nonce = Nonces(b"other" * 8).new(0.0) if nonce.startswith("another") else nonce
     told = signed(Credentials("101", "test.io", nonce, "sip:test.io", ""))
     assert Nonces(KEY).prove(told, HA1, "MESSAGE", 1.0) is Proof.STALE
 

@@ -18,13 +18,14 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from events.routing import websocket_urlpatterns
 from pbx.http.uploads import Uploads
 from pbx.http.waiting import CommandsWait
+from portal.contexts import OwnContext
 from portal.limits import BodyLimit
 from portal.sockets import TenantSocketMiddleware
 from recordings.routing import websocket_urlpatterns as live_urlpatterns
 
 application = ProtocolTypeRouter(
     {
-        "http": Uploads(django_application, otherwise=BodyLimit(CommandsWait(django_application))),
+        "http": OwnContext(Uploads(django_application, otherwise=BodyLimit(CommandsWait(django_application)))),
         "websocket": TenantSocketMiddleware(URLRouter([*live_urlpatterns, *websocket_urlpatterns])),
     }
 )

@@ -260,7 +260,8 @@ def _recorded(
     state = State.RECORDING if (recording.state, asked) == (State.PAUSED, Operation.PAUSE) else recording.state
     if gap is not None and state in (State.PAUSED, State.STOPPED):
         gap.recording = recording
-        words, short, since = f"{gap_words(gap)}.", gap_badge(gap.reason), gap.since
+        short = gap_badge(gap.reason).removeprefix("stopped").lstrip(", ")  # the state says that it is
+        words, since = f"{gap_words(gap)}.", gap.since
     is_refused = outcome in (Decision.Outcome.FAILED, Decision.Outcome.EXPIRED)
     is_well = state == State.RECORDING and not is_refused
     problem = "" if is_well else recording.problem

@@ -91,7 +91,7 @@ def test_row_tells_who_talks_and_what_is_recorded(stage: Stage) -> None:
         ([*inbound(), *joined(9, "b", ext("102", "Ann")), left(11, "a")],
          "1888722 101 → 102 Ann Talking Stopped: switched off Start"),
         ([*inbound(), *joined(9, "b", outside("5550199")), left(11, "a")],
-         "1888722 101 → 5550199 Talking Stopped: stopped, both external Start"),
+         "1888722 101 → 5550199 Talking Stopped: both external Start"),
         ([*inbound("102", media=["audio", "video"])],
          "1888722 102 Talking Audio Not recorded: switched off Video Not recorded: switched off Start"),
         ([(0, "call.started", {"caller": outside("1888722"), "callee": service("8000", "Sales"), "did": "18800606"}),

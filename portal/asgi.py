@@ -8,6 +8,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 from django.core.asgi import get_asgi_application
 
 django_application = get_asgi_application()
+django_application.chunk_size = 256 * 1024  # a recording leaves as it is read, not in quarters
 
 from portal.checks import refuse_if_unsafe
 

@@ -126,6 +126,11 @@ class LiveCall:
     is_simulated: bool
 
     @property
+    def can_be_commanded(self) -> bool:
+        """Somebody is connected, or it is recorded while a transfer looks for the next party."""
+        return self.is_answered or any(medium.recording_id for medium in self.media)
+
+    @property
     def now(self) -> Stretch:
         return self.stretches[-1]
 

@@ -90,7 +90,7 @@ def key_of(call: LiveCall) -> str:
 def row(call: LiveCall, viewer: Viewer, now: datetime) -> SafeString:
     icon, direction = ARROWS[call.direction]
     colour, word, is_timed = STATUSES[call.now.kind]
-    buttons = buttons_of(call) if viewer.may_command(call) and call.is_answered else []
+    buttons = buttons_of(call) if viewer.may_command(call) and call.can_be_commanded else []
     context = {
         "call": call,
         "key": key_of(call),

@@ -213,6 +213,12 @@ def test_party_that_has_left_sees_the_call_but_has_no_button(stage: Stage) -> No
     )
 
 
+def test_call_between_two_parties_can_still_be_paused(stage: Stage) -> None:
+    stage.play(*inbound("101"), joined(10, "b", ext("102"))[0], left(11, "a"))
+    assert rows(browser()) == ["1888722 101 Ringing Recording Pause"]
+    assert give(browser(Role.ADMIN, "109"), "pause-recording").startswith("The switch has not fetched the command")
+
+
 def test_both_media_are_commanded_together_or_apart(stage: Stage, acme: Tenant) -> None:
     acme.enable_extension_audio_recording = True
     stage.play(*inbound(media=["audio", "video"]))

@@ -73,6 +73,7 @@ class RtpStream(asyncio.DatagramProtocol):
         self.source = secrets.randbits(32)
         self.sequence = secrets.randbits(16)  # this and the timestamp begin anywhere (RFC 3550, 5.1)
         self.timestamp = secrets.randbits(32)
+        self.seconds_said = 0.0
         self.events_received = 0  # packets of DTMF; a feature code must not reach the other party
         self._dtmf: deque[tuple[int, int]] = deque()  # event, frame of the press
         self._transport: asyncio.DatagramTransport | None = None
@@ -131,8 +132,10 @@ class RtpStream(asyncio.DatagramProtocol):
                     packet = struct.pack("!BBHII", 0x80, ULAW, self.sequence, self.timestamp, self.source)
                     packet += frames[position % len(frames)]
                     position += 1
+                    self.seconds_said += 0.02
                 self.sequence = (self.sequence + 1) & 0xFFFF
                 self.timestamp = (self.timestamp + FRAME) & 0xFFFFFFFF
                 self._transport.sendto(packet, self.remote)
-            next_at += 0.02
+            # One that could not send in time does not talk faster after: Asterisk would drop what comes in a burst.
+            next_at = max(next_at + 0.02, time.monotonic() - 0.02)
             await asyncio.sleep(max(0.0, next_at - time.monotonic()))

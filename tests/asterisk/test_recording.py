@@ -2,10 +2,9 @@
 
 import asyncio
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
 import pytest
@@ -105,27 +104,28 @@ async def until_recorded(session_id: str, segment: int) -> datetime:
 
 @dataclass(frozen=True)
 class Spoken:
-    """What is known of a call beside its files: for how many tenths of a second two of the parties talked."""
+    """How much two of the parties of a call have said, by their phones, in tenths of a second."""
 
     session_id: str
-    bob: int  # while it was recorded
-    carol: int  # from her answer on
+    bob: int  # since it was known that he is recorded
+    carol: int
 
 
 async def transferred(alice: Phone, bob: Phone, carol: Phone) -> Spoken:
     """A calls B, who transfers A to C; C answers, they talk, A hangs up."""
     caller, first = await talk(alice, bob.number, bob)
-    since = await until_recorded(first.session_id, 1)
+    await until_recorded(first.session_id, 1)
+    before = first.audio.seconds_said
     await asyncio.sleep(1)
-    bobs = datetime.now(UTC) - since
+    bobs = first.audio.seconds_said - before
     answering = asyncio.create_task(carol.answer(after=0.5))
     await blind_transfer(first, carol.number)
     second = await answering
-    joined_at = time.monotonic()
     await until_recorded(first.session_id, 2)
     await asyncio.sleep(2)
+    carols = second.audio.seconds_said
     await hang_up(caller, second)
-    return Spoken(first.session_id, round(10 * bobs.total_seconds()), round(10 * (time.monotonic() - joined_at)))
+    return Spoken(first.session_id, round(10 * bobs), round(10 * carols))
 
 
 async def test_no_voice_is_lost_after_a_blind_transfer(asterisk: Asterisk, switch: Switch, recorded: Tenant) -> None:
@@ -143,9 +143,9 @@ async def test_no_voice_is_lost_after_a_blind_transfer(asterisk: Asterisk, switc
         assert re.fullmatch(r"#+\.?#+\.?", alice), heard  # a block that is cut off at the end of a file may be quiet
         assert re.fullmatch(r"#+\.+", bob), heard
         assert re.fullmatch(r"\.+#+\.?#+\.?", carol), heard
-        assert said.bob - 2 <= bob.count("#") <= said.bob + 5, heard
+        assert bob.count("#") >= said.bob - 1, heard
         # C is recorded as soon as the connector hears of the answer, for which a busy machine takes its time.
-        assert said.carol - 8 <= carol.count("#") <= said.carol + 3, heard
+        assert said.carol - 5 <= carol.count("#") <= said.carol + 2, heard
 
 
 async def dial(call: Call, code: str, session_id: str, state: str) -> None:

@@ -10,7 +10,8 @@ from django.utils import timezone
 from tenants.models import Switch, WorkerHeartbeat
 from tenants.schemas import enter_public
 
-CONNECTOR_KINDS = (Switch.Kind.ASTERISK, Switch.Kind.FREESWITCH)  # those that the portal calls, each by a `manage.py connect`
+# Those that the portal calls, each by a `manage.py connect`.
+CONNECTOR_KINDS = (Switch.Kind.ASTERISK, Switch.Kind.FREESWITCH)
 WORKER_SILENCE = timedelta(seconds=60)
 CONNECTOR_SILENCE = timedelta(seconds=60)
 

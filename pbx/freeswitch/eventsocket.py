@@ -75,7 +75,8 @@ class EventSocket:
         try:
             self._writer.write(data)
             await self._writer.drain()
-            answer = await asyncio.wait_for(asyncio.shield(future), ANSWER_TIMEOUT)
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                answer = await future
         except TimeoutError as error:
             self._writer.transport.abort()  # its answer would be taken for that of the next command
             raise EslError(f"FreeSWITCH did not answer {name} within {ANSWER_TIMEOUT:.0f} s.") from error

@@ -22,7 +22,9 @@ def recording(acme: Tenant) -> Recording:
     return make_ready()
 
 
-def note(recording: Recording, actor: Actor = ADA, kind: Play.Kind = PLAY, *, start: bool = True, **more: object) -> Play:
+def note(
+    recording: Recording, actor: Actor = ADA, kind: Play.Kind = PLAY, *, start: bool = True, **more: object
+) -> Play:
     given = {"is_beginning": start, "asks_reason": False, **more}
     return note_play(actor, recording, kind, **given)  # type: ignore[arg-type]
 

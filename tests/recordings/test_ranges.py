@@ -25,7 +25,18 @@ def test_one_range(header: str, span: Span) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=5-4", "bytes=1-2,4-5", "items=0-1", "bytes=٣-٤", "bytes=--1"],
+    [
+        "",
+        "bytes",
+        "bytes=",
+        "bytes=-",
+        "bytes=a-b",
+        "bytes=5-4",
+        "bytes=1-2,4-5",
+        "items=0-1",
+        "bytes=٣-٤",
+        "bytes=--1",
+    ],
 )
 def test_what_is_no_single_range_is_the_whole(header: str) -> None:
     assert span_of(header, 1000) is None

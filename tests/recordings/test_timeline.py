@@ -19,7 +19,9 @@ def gap(since: float, until: float, reason: str = "paused", *, only_sound: bool 
     return Missing(at(since), at(until), reason, reason.title(), only_sound)
 
 
-def lines(pieces: list[Piece], gaps: list[Missing], *, silent: bool = False) -> list[tuple[float, float, int, int, str]]:
+def lines(
+    pieces: list[Piece], gaps: list[Missing], *, silent: bool = False
+) -> list[tuple[float, float, int, int, str]]:
     """Seconds of the call, milliseconds of the recording, why it is missing."""
     return [
         (

@@ -44,9 +44,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         reconcile_views.put_away,
         name="reconciliation-put-away",
     ),
-    path(
-        "call-statistics/reconciliation/calls", reconcile_views.calls_without_recording, name="reconciliation-calls"
-    ),
+    path("call-statistics/reconciliation/calls", reconcile_views.calls_without_recording, name="reconciliation-calls"),
     path("call-statistics/reconciliation/files", reconcile_views.files_without_call, name="reconciliation-files"),
     path(
         "call-statistics/reconciliation/files/<int:file_id>",

@@ -177,6 +177,7 @@ def test_one_call_gives_its_targets_too(program: Callable[..., Client]) -> None:
         ],
         "recordings": [],
         "policy_decisions": [],
+        "recording_announced": False,
     }
 
 

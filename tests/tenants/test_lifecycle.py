@@ -166,7 +166,14 @@ def test_export_holds_everything_but_secrets(built: Tenant, exports: Path) -> No
         (person,) = [json.loads(line) for line in archive.read("accounts_user.ndjson").splitlines()]
         everything = b"".join(archive.read(name) for name in names)
     assert {"tenant.json", "cdr_cdr.ndjson", "events_event.ndjson", "accounts_auditentry.ndjson"} <= names
-    left_out = ("django_session", "axes_", "accounts_apitoken", "accounts_extensioncredential", "accounts_managed", "recordings_tenantkey")
+    left_out = (
+        "django_session",
+        "axes_",
+        "accounts_apitoken",
+        "accounts_extensioncredential",
+        "accounts_managed",
+        "recordings_tenantkey",
+    )
     assert not {name for name in names if name.startswith(left_out)}
     assert (about["id"], about["sip_domains"]) == (str(built.pk), ["initech.test"])
     assert about["inbound_rules"] == [{"kind": "did", "number": "4930"}]

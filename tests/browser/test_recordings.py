@@ -10,6 +10,7 @@ from tests.browser.recorded import SECONDS
 
 pytestmark = pytest.mark.browser
 LIST = "/call-statistics/recordings"
+READY = f"{LIST}?state=ready"  # other tests may have left calls whose files never came
 Open = Callable[..., Any]
 MEDIA = "document.querySelector('[data-media]')"
 PLAYS = f"() => {MEDIA}.currentTime > {{since}} && !{MEDIA}.paused"
@@ -30,7 +31,7 @@ def play(page: Any) -> None:
 
 
 def test_double_click_opens_the_player_and_it_plays(open_page: Open) -> None:
-    page = open_page(LIST)
+    page = open_page(READY)
     open_sound(page)
     assert media(page, "readyState") == 0, "nothing is fetched before somebody plays"
     play(page)
@@ -46,7 +47,7 @@ def test_double_click_opens_the_player_and_it_plays(open_page: Open) -> None:
 
 
 def test_waveform_and_keys_seek(open_page: Open) -> None:
-    page = open_page(LIST)
+    page = open_page(READY)
     open_sound(page)
     wave = page.get_by_role("slider", name="Position")
     wave.click(position={"x": wave.bounding_box()["width"] * 0.9, "y": 40})
@@ -69,7 +70,7 @@ def test_waveform_and_keys_seek(open_page: Open) -> None:
 
 
 def test_click_in_a_gap_means_its_far_side(open_page: Open) -> None:
-    page = open_page(LIST)
+    page = open_page(READY)
     open_sound(page)
     gap = page.locator("rect.paused-gap").first.bounding_box()
     page.mouse.click(gap["x"] + gap["width"] / 2, gap["y"] + gap["height"] / 2)
@@ -77,7 +78,7 @@ def test_click_in_a_gap_means_its_far_side(open_page: Open) -> None:
 
 
 def test_address_holds_the_second(open_page: Open) -> None:
-    page = open_page(LIST)
+    page = open_page(READY)
     open_sound(page)
     page.goto(f"{page.url.split('?')[0]}?t=41")
     assert page.locator("[data-clock]").inner_text() == "0:41"
@@ -100,7 +101,7 @@ def test_picture_plays_and_is_sought_in(open_page: Open) -> None:
 
 
 def test_call_is_played_from_the_list_of_calls(open_page: Open) -> None:
-    page = open_page(LIST)
+    page = open_page(READY)
     session_id = page.locator("[data-copy]").first.get_attribute("data-copy")
     page.goto(f"{page.url.split('/call-')[0]}/call-statistics/cdr?session_id={session_id}")
     page.get_by_role("link", name="Recorded: play the recording").click()
@@ -113,7 +114,7 @@ def test_call_is_played_from_the_list_of_calls(open_page: Open) -> None:
 
 
 def test_marked_rows_say_how_much_they_are(open_page: Open) -> None:
-    page = open_page(LIST)
+    page = open_page(READY)
     page.get_by_label("Select all on this page").check()
     bar = page.get_by_role("region", name="Selection")
     assert "2 selected, 1:08" in bar.inner_text()
@@ -122,7 +123,7 @@ def test_marked_rows_say_how_much_they_are(open_page: Open) -> None:
 
 
 def test_without_scripts_it_plays_and_tells_the_same(open_page: Open) -> None:
-    page = open_page(LIST, scripts=False)
+    page = open_page(READY, scripts=False)
     page.locator("tbody tr", has_text="Audio").first.locator("[data-open]").click()
     page.wait_for_url(f"**{LIST}/*")
     sound = page.locator("audio")
@@ -136,7 +137,7 @@ def test_without_scripts_it_plays_and_tells_the_same(open_page: Open) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_phone_never_scrolls_sideways(open_page: Open, theme: str) -> None:
-    page = open_page(LIST, color_scheme=theme)
+    page = open_page(READY, color_scheme=theme)
     page.set_viewport_size(PHONE)
     for go in (lambda: None, lambda: page.locator("[data-open]").first.click()):
         go()

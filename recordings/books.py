@@ -90,8 +90,12 @@ class Book:
 
     @property
     def is_held_back(self) -> bool:
+        return self.holds_back(self.medium)
+
+    def holds_back(self, medium: str) -> bool:
         """Somebody paused it, and nobody has asked yet to resume."""
-        return self.pause is not None and not self.pause.ended_via
+        gap = self.open_gap(medium)
+        return gap is not None and gap.reason == Gap.Reason.PAUSED and not gap.ended_via
 
     @property
     def failed_starts(self) -> int:
@@ -114,14 +118,17 @@ class Book:
         options = {"pause_style": self.recording.pause_style, "dual_tracks": self.recording.dual_tracks}
         self._command(Command.START, segment, why, options=options)
 
-    def stop(self, why: Reason, *, end_reason: str) -> None:
-        if segment := self.current:
+    def stop(self, why: Reason, *, end_reason: str, segment: Segment | None = None) -> None:
+        if segment := segment or self.current:
             segment.state, segment.end_reason = Segment.State.STOPPING, end_reason
             segment.save(update_fields=["state", "end_reason"])
             self._command(Command.STOP, segment, why)
 
     def order_pause(self, why: Reason, medium: Medium) -> None:
         """Opens the gap at once; from when it is silent in truth, the switch's confirmation says."""
+        if (gap := self.open_gap(medium)) and gap.ended_via:  # a resume is under way: it shall not stand
+            gap.ended_by = gap.ended_via = ""
+            gap.save(update_fields=["ended_by", "ended_via"])
         self.begin_gap(medium, Gap.Reason.PAUSED, why)
         if self.current:
             self._command(Command.PAUSE, self.current, why, medium=medium)

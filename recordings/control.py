@@ -383,11 +383,13 @@ class _Scene:
         book = self.book(medium)
         if book is None or not book.recording.is_wanted:
             return False
-        if book.pause is None:
+        if book.current is None and not self._may_start(book):
+            return False
+        if not book.is_held_back:
             book.order_pause(why, medium)
             book.settle()
         video = self.book("video")
-        if medium == "audio" and video and video.current and not video.pause and not video.open_gap("audio"):
+        if medium == "audio" and video and video.current and not video.pause and not video.holds_back("audio"):
             video.order_pause(why, "audio")  # an MP4 has sound of its own
         return True
 

@@ -72,7 +72,8 @@ class _Answer:
     def _start_failed(self, segment: Segment) -> None:
         self._alarm("The switch could not start recording")
         _failed(self.book, segment, self.row.reason, self.at)
-        if self._may_try_again() and self.book.recording.is_wanted and self.book.failed_starts < MOST_TRIES:
+        is_wanted = self.book.recording.is_wanted and not self.book.is_held_back
+        if self._may_try_again() and is_wanted and self.book.failed_starts < MOST_TRIES:
             self.book.start(self._why(Cause.RETRY), segment.legs)
 
     def _paused(self) -> None:
@@ -89,17 +90,33 @@ class _Answer:
             self.book.stop(self._why(Cause.PAUSE_FAILED), end_reason=Gap.Reason.PAUSED)
 
     def _resumed(self) -> None:
-        self.book.end_gap(self.medium, self.at)
+        is_paused_again = self.book.holds_back(self.medium)
+        resumed = Decision.objects.filter(command_id=self.row.pk).first()
+        by, via = (resumed.actor, resumed.via) if resumed else ("", "")
+        self.book.end_gap(self.medium, self.at, by=by, via=via)
         self.book.say("recording_resumed", self.at, segment=self.row.segment)
+        if is_paused_again:
+            self._begin_later_pause()
+
+    def _begin_later_pause(self) -> None:
+        """Somebody paused while the resume was under way: what they asked for has a gap of its own."""
+        later = Decision.objects.filter(
+            recording=self.book.recording, medium=self.medium, command=SwitchCommand.Command.PAUSE,
+            command_id__gt=self.row.pk,
+        ).order_by("command_id").last()  # fmt: skip
+        self.book.begin_gap(self.medium, Gap.Reason.PAUSED, self._why(Cause.PAUSED))
+        if later and (gap := self.book.open_gap(self.medium)):
+            gap.begun_by, gap.begun_via = later.actor, later.via
+            gap.save(update_fields=["begun_by", "begun_via"])
 
     def _resume_failed(self) -> None:
         """A segment that cannot be resumed is given up for a new one."""
         self._alarm("The switch could not resume")
         segment = self.book.current
-        if segment is None or not self._may_try_again():
+        if segment is None or self.book.is_held_back or not self._may_try_again():
             return
         why = self._why(Cause.RETRY)
-        self.book.stop(why, end_reason=Gap.Reason.FAILED)
+        self.book.stop(why, end_reason=Gap.Reason.FAILED, segment=segment)
         self.book.end_gap(self.medium, self.at)
         self.book.begin_gap(self.book.medium, Gap.Reason.FAILED, why)
         self.book.start(why, segment.legs)
@@ -112,9 +129,9 @@ class _Answer:
         tried = Decision.objects.filter(
             recording=self.book.recording, segment=segment.number, command=SwitchCommand.Command.STOP
         ).count()
-        if tried < MOST_TRIES:
-            segment.state = Segment.State.RUNNING
-            self.book.stop(self._why(Cause.RETRY, record=False), end_reason=segment.end_reason)
+        # A switch that was away is told again until it answers: what somebody wanted stopped must not run on.
+        if tried < MOST_TRIES or self.row.state == SwitchCommand.State.EXPIRED:
+            self.book.stop(self._why(Cause.RETRY, record=False), end_reason=segment.end_reason, segment=segment)
 
     def _alarm(self, what: str) -> None:
         problem = f"{what}: {self.row.reason or 'it did not say why'}"

@@ -157,6 +157,8 @@ def purge_each(ids: Iterable[int], *, cause: Cause) -> int:
                 row = Recording.objects.select_for_update().get(pk=recording_id)
                 if row.legal_hold or row.state == Recording.State.DELETED:
                     continue
+                if cause == "trash" and row.state != Recording.State.TRASHED:
+                    continue  # somebody has taken it out meanwhile
                 purge(SYSTEM, row, cause=cause)
         except VaultError as error:  # the store is away; the next run tries again
             log.error("recording not deleted", recording_id=str(recording_id), error=error.code)

@@ -86,17 +86,30 @@ def confirm(
     return row
 
 
-@transaction.atomic
 def expire(before: datetime, limit: int = 100) -> int:
-    """Gives up commands that no switch has confirmed since then, oldest first and bounded."""
+    """Gives up commands that no switch has confirmed since then, oldest first and bounded; each by itself, for each
+    locks rows of its own tenant, and one that fails must hold up no other."""
     waiting = SwitchCommand.objects.filter(state=SwitchCommand.State.PENDING, at__lt=before)
-    rows = list(waiting.select_for_update(skip_locked=True).order_by("id")[:limit])
-    for row in rows:
-        row.state, row.confirmed_at = SwitchCommand.State.EXPIRED, timezone.now()
-        row.reason = "The switch did not confirm it in time."
-        row.save(update_fields=["state", "confirmed_at", "reason"])
-        _tell(row)
-    return len(rows)
+    expired = 0
+    for command_id in list(waiting.order_by("id").values_list("pk", flat=True)[:limit]):
+        try:
+            expired += _expire(command_id)
+        except Exception:  # whatever one command's end meets, the pauses behind it must still become stops
+            log.exception("command not given up", command_id=command_id)
+    return expired
+
+
+@transaction.atomic
+def _expire(command_id: int) -> bool:
+    waiting = SwitchCommand.objects.filter(pk=command_id, state=SwitchCommand.State.PENDING)
+    row = waiting.select_for_update(skip_locked=True).first()
+    if row is None:
+        return False
+    row.state, row.confirmed_at = SwitchCommand.State.EXPIRED, timezone.now()
+    row.reason = "The switch did not confirm it in time."
+    row.save(update_fields=["state", "confirmed_at", "reason"])
+    _tell(row)
+    return True
 
 
 def _tell(row: SwitchCommand) -> None:

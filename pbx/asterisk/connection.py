@@ -20,7 +20,7 @@ from pbx.asterisk.backoff import Backoff
 from pbx.asterisk.collector import Collector, stored_tracks
 from pbx.asterisk.interpreter import Interpreter
 from pbx.asterisk.manager import PING_EVERY, Ami, AmiError, AmiRefusedError, signed_in
-from pbx.asterisk.orders import Command, Order, Running
+from pbx.asterisk.orders import Command, Key, Order, Running
 from pbx.asterisk.recorder import Recorder
 from pbx.asterisk.spool import Census, Spool
 from tenants.models import Switch
@@ -301,9 +301,12 @@ class Connector:
         while True:
             self._may_have_orders.clear()
             with contextlib.suppress(DatabaseError, InterfaceError, OSError):
+                waits: set[Key] = set()
                 for order in await self._in_database(portal.pending_orders, self._switch):
-                    if order.id not in self._orders and self._can_judge(order):
+                    is_next = order.key not in waits or not self._knows_running.is_set()
+                    if is_next and order.id not in self._orders and self._can_judge(order):
                         self._carry_out(order)
+                    waits.add(order.key)  # a stop that overtook its start would find nothing to stop
             with contextlib.suppress(TimeoutError):
                 # Not wait_for: it can lose a cancellation that comes with the event.
                 async with asyncio.timeout(ASK_FOR_ORDERS_EVERY):

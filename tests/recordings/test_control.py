@@ -293,6 +293,20 @@ def test_a_long_pause_ends_by_itself(stage: Stage, acme: Tenant) -> None:
     assert gaps() == [("audio", "paused", 10.25, 72.25, "phone 101", "system Voxledger")]
 
 
+def test_a_pause_while_a_resume_is_under_way_is_a_pause(stage: Stage, acme: Tenant) -> None:
+    stage.play(*inbound(), code(10, "*48"))
+    stage.obeys = False
+    stage.play(code(20, "*49"), code(21, "*48"))
+    stage.obeys = True
+    stage.obey()
+    assert stage.commands[2:] == ["21 resume audio 1", "21 pause audio 1"]
+    assert gaps() == [
+        ("audio", "paused", 10.25, 21.25, "phone 101", "phone 101"),
+        ("audio", "paused", 21.25, None, "phone 101", ""),
+    ]
+    assert state() == [("audio", "paused", False)]
+
+
 # --- A switch that does not obey ---------------------------------------------------------------------------
 
 
@@ -315,6 +329,45 @@ def test_a_pause_that_is_never_answered_becomes_a_stop(stage: Stage) -> None:
     outbox.expire(at(10) + timedelta(days=9999))
     assert [row.command for row in outbox.pending_for(stage.switch)] == ["stop_recording"]
     assert Decision.objects.get(command="pause_recording").outcome == "expired"
+
+
+def test_a_failed_stop_of_the_old_segment_leaves_the_new_one_alone(stage: Stage) -> None:
+    stage.extension("103", audio=True)
+    stage.play(*inbound(), left(30, "a"))
+    stage.refuses = {"stop": "Busy"}
+    stage.play(*joined(31, "b", ext("103")))
+    assert stage.commands[1:] == ["32 stop audio 1", "32 start audio 2", "32 stop audio 1", "32 stop audio 1"]
+    assert [(number, now) for _, number, now, *_ in segments()] == [(1, "stopping"), (2, "running")]
+
+
+def test_a_stop_is_told_until_it_is_answered(stage: Stage) -> None:
+    stage.play(*inbound())
+    stage.obeys = False
+    stage.play(code(10, "*45"))
+    for _ in range(5):
+        assert outbox.expire(at(10) + timedelta(days=9999)) == 1
+        assert [row.command for row in outbox.pending_for(stage.switch)] == ["stop_recording"]
+    stage.obeys = True
+    stage.obey()
+    assert state() == [("audio", "stopped", True)]
+
+
+def test_no_retry_begins_in_a_pause(stage: Stage) -> None:
+    stage.obeys = False
+    stage.play(*inbound(), code(10, "*48"))
+    stage.refuses, stage.obeys = {"start": "Busy", "pause": "Nothing is recorded"}, True
+    stage.obey()
+    assert stage.commands == ["10 start audio 1", "10 pause audio 1"]
+    assert [gap[1] for gap in gaps()] == ["paused"]
+
+
+def test_what_the_switch_can_never_record_cannot_be_paused(stage: Stage, acme: Tenant) -> None:
+    acme.enable_extension_video_recording = True
+    stage.refuses = {"start": "unsupported: this switch records no video"}
+    stage.extension("105")
+    stage.play(*inbound("105", media=["audio", "video"]))
+    with pytest.raises(control.NotRecordingError):
+        control.command(acme, SESSION, Operation.PAUSE, ["video"], actor=ADMIN, via=Via.REST)
 
 
 def test_a_start_that_fails_is_tried_three_times(stage: Stage) -> None:

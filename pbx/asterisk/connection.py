@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TypeVar
 
 import structlog
 from django.db import DatabaseError, InterfaceError
@@ -22,53 +21,36 @@ from pbx.asterisk.interpreter import Interpreter
 from pbx.asterisk.manager import PING_EVERY, Ami, AmiError, AmiRefusedError, signed_in
 from pbx.asterisk.orders import Command, Key, Order, Running
 from pbx.asterisk.recorder import Recorder
-from pbx.asterisk.spool import Census, Spool
+from pbx.asterisk.spool import Census
+from pbx.connector import SwitchConnector, SwitchGoneError
 from tenants.models import Switch
 
 log = structlog.get_logger(__name__)
 
-P = ParamSpec("P")
-T = TypeVar("T")
 M = TypeVar("M")
-REPORT_EVERY = 10.0  # seconds
 ASK_FOR_ORDERS_EVERY = 0.25
 LOOK_AT_STREAMS_EVERY = 2.0
 VERIFY_AFTER = 0.5  # seconds from a start until its file must be there
 NO_FILE = "Asterisk does not write into its folder of recordings: see its log, its disk and the folder's owner."
 TICK_EVERY = 0.1
-LAST_WORDS = 5.0  # seconds to hand over what is left when asked to stop
 DATABASE_PATIENCE = 5.0
 CLOCK_TOLERANCE = timedelta(seconds=2)
 HELD_BACK_MAX = 100_000  # events that come while the list of channels does
 
 
-class SwitchGoneError(Exception):
-    """The switch was deleted or switched off; the text is a sentence."""
-
-
-class Connector:
+class Connector(SwitchConnector):
     """Runs until it is asked to stop, whatever Asterisk, the network or the database do meanwhile."""
 
     def __init__(self, switch: Switch, *, backoff: Callable[[], Backoff] = Backoff) -> None:
-        self._switch = switch
-        self._interpreter = Interpreter()
-        self._spool = Spool()
-        self._new_backoff = backoff
-        self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="connector-database")
-        self._state = ("connecting", "")
-        self._has_ari = False
-        self._ari_trouble = ""
-        self._said = ""
-        self._to_report = asyncio.Event()
         self._ami_changed = asyncio.Event()
         self._ari_changed = asyncio.Event()
-        self._gone = ""
-        self._over = asyncio.Event()
+        super().__init__(switch, backoff, (self._ami_changed, self._ari_changed))
+        self._interpreter = Interpreter()
+        self._has_ari = False
+        self._ari_trouble = ""
         self._held_back: list[tuple[Message, datetime]] | None = None
         self._collector = Collector(self._ari, self._hand_over, backoff)
         self._recorder = Recorder(self._interpreter.members, self._collector.put)
-        self._orders: dict[int, asyncio.Task[None]] = {}  # by command: those being carried out
-        self._may_have_orders = asyncio.Event()
         self._knows_running = asyncio.Event()
         self._has_new_tracks = asyncio.Event()
         self._streams: dict[str, int] = {}  # by Uniqueid: the RTP stream (SSRC) of each channel that is recorded
@@ -104,35 +86,10 @@ class Connector:
         if self._gone:
             raise SwitchGoneError(self._gone)
 
-    async def _end_with(self, stop: asyncio.Event) -> None:
-        await stop.wait()
-        self._over.set()
-
-    async def _say_last_words(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._spool.until_empty(), LAST_WORDS)
-        if left := len(self._spool):
-            log.error("call events were not handed over", switch=self._switch.name, events=left)
-        with contextlib.suppress(DatabaseError, InterfaceError, TimeoutError):
-            await asyncio.wait_for(self._in_database(portal.report, self._switch.pk, "stopped", ""), LAST_WORDS)
-
-    async def _in_database(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._database, lambda: portal.with_database(work, *args, **kwargs))
-
     async def _learn_trunks(self) -> None:
         self._interpreter.set_trunks(await self._in_database(portal.trunks_of, self._switch.pk))
 
     # --- State -----------------------------------------------------------------------------------------------
-
-    def _say(self, state: str, message: str) -> None:
-        """For the page of switches; in the log once, and again only when something else is the matter."""
-        self._state = (state, message)
-        self._to_report.set()
-        if message != self._said:
-            self._said = message
-            level = log.info if state == "connected" else log.warning
-            level(message, switch=self._switch.name)
 
     def _message(self) -> str:
         state, message = self._state
@@ -145,44 +102,6 @@ class Connector:
         recordings = waiting if self._collector.trouble and len(self._collector) else ""
         without_ari = f"{self._ari_trouble} Calls have no SIP Call-ID." if self._ari_trouble else ""
         return " ".join(each for each in (message + by, without_ari, recordings, stuck, lost) if each)
-
-    async def _watch(self) -> None:
-        """Reports at least every REPORT_EVERY seconds, and sees when somebody changes the switch's settings."""
-        while True:
-            self._to_report.clear()
-            with contextlib.suppress(DatabaseError, InterfaceError, OSError):
-                await self._in_database(portal.report, self._switch.pk, self._state[0], self._message())
-                self._look_at(await self._in_database(portal.switch_now, self._switch.pk))
-                await self._learn_trunks()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REPORT_EVERY):
-                    await self._to_report.wait()
-            await asyncio.sleep(0.2)  # several changes at once are one report
-
-    def _look_at(self, found: Switch | None) -> None:
-        if found is None or not found.enabled:
-            what = "was deleted" if found is None else "is switched off"
-            self._gone = f"The switch {self._switch.name} {what}."
-            self._over.set()
-            return
-        former, self._switch = self._switch, found
-        if (found.address, found.credentials) != (former.address, former.credentials):
-            log.info("settings of the switch changed", switch=found.name)
-            self._ami_changed.set()
-            self._ari_changed.set()
-
-    async def _until(self, changed: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-        """Runs `work`, and cuts it off when the settings change, to be started with the new ones."""
-        task, change = asyncio.ensure_future(work), asyncio.ensure_future(changed.wait())
-        try:
-            await asyncio.wait({task, change}, return_when=asyncio.FIRST_COMPLETED)
-            changed.clear()
-            if task.done():
-                task.result()
-        finally:
-            for each in (task, change):
-                each.cancel()
-            await asyncio.gather(task, change, return_exceptions=True)
 
     # --- AMI -------------------------------------------------------------------------------------------------
 
@@ -316,11 +235,6 @@ class Connector:
         """Before it is known what runs, only that a pause cannot be kept, which is to be said at once."""
         return self._knows_running.is_set() or order.command == Command.PAUSE
 
-    def _carry_out(self, order: Order) -> None:
-        task = asyncio.get_running_loop().create_task(self._obey(order))
-        self._orders[order.id] = task
-        task.add_done_callback(lambda _: self._orders.pop(order.id, None))
-
     async def _obey(self, order: Order) -> None:
         try:
             outcome = await self._recorder.obey(order)
@@ -442,13 +356,3 @@ class Connector:
             await asyncio.sleep(TICK_EVERY)
             self._spool.put(self._interpreter.tick(datetime.now(UTC)))
             self._recorder.look(self._interpreter.take_touched())
-
-    async def _deliver(self) -> None:
-        await self._spool.drain(self._take, self._close_lost, self._new_backoff())
-
-    async def _take(self, events: Sequence[CallEvent]) -> None:
-        await self._in_database(portal.take, self._switch, events)
-        self._may_have_orders.set()  # what was told may be the reason for some
-
-    async def _close_lost(self, census: Census) -> None:
-        await self._in_database(portal.close_sessions_gone, self._switch, census.session_ids)

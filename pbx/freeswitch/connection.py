@@ -3,21 +3,18 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
 
 import structlog
 from django.db import DatabaseError, InterfaceError
 
-from cdr.callevents import CallEvent
 from pbx.asterisk import portal as shared
 from pbx.asterisk.backoff import Backoff
-from pbx.asterisk.connection import SwitchGoneError
 from pbx.asterisk.orders import Command, Key, Order
-from pbx.asterisk.spool import Census, Spool
+from pbx.asterisk.spool import Census
+from pbx.connector import SwitchConnector, SwitchGoneError
 from pbx.freeswitch import cdrs, portal
 from pbx.freeswitch.access import Access, AccessError, access_of
 from pbx.freeswitch.collector import Collector
@@ -38,12 +35,8 @@ from tenants.models import Switch
 
 log = structlog.get_logger(__name__)
 
-P = ParamSpec("P")
-T = TypeVar("T")
-REPORT_EVERY = 10.0  # seconds
 ASK_FOR_ORDERS_EVERY = 0.25
 TICK_EVERY = 0.1
-LAST_WORDS = 5.0  # seconds to hand over what is left when asked to stop
 DATABASE_PATIENCE = 5.0
 CLOCK_TOLERANCE = timedelta(seconds=2)
 GAP_MARGIN = timedelta(seconds=30)  # a connector that died had said so late that it lived
@@ -54,27 +47,17 @@ SUBSCRIBE = f"event json {' '.join(SUBSCRIPTIONS)} RECORD_STOP CUSTOM {' '.join(
 _VERSION = re.compile(r"Version ([0-9A-Za-z._-]+)")
 
 
-class Connector:
+class Connector(SwitchConnector):
     """Runs until it is asked to stop, whatever FreeSWITCH, the network or the database do meanwhile."""
 
     def __init__(self, switch: Switch, *, backoff: Callable[[], Backoff] = Backoff) -> None:
-        self._switch = switch
-        self._interpreter = Interpreter()
-        self._spool = Spool()
-        self._new_backoff = backoff
-        self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="connector-database")
-        self._state = ("connecting", "")
-        self._said = ""
-        self._to_report = asyncio.Event()
         self._changed = asyncio.Event()
-        self._gone = ""
-        self._over = asyncio.Event()
+        super().__init__(switch, backoff, (self._changed,))
+        self._interpreter = Interpreter()
         self._held_back: list[tuple[Message, datetime]] | None = None
         self._gap_since = switch.connector_seen_at or datetime.now(UTC)
         self._recorder = Recorder(self._interpreter.members)
         self._collector = Collector(self._is_over, self._hand_over)
-        self._orders: dict[int, asyncio.Task[None]] = {}  # by command: those being carried out
-        self._may_have_orders = asyncio.Event()
         self._knows_running = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -104,35 +87,10 @@ class Connector:
         if self._gone:
             raise SwitchGoneError(self._gone)
 
-    async def _end_with(self, stop: asyncio.Event) -> None:
-        await stop.wait()
-        self._over.set()
-
-    async def _say_last_words(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._spool.until_empty(), LAST_WORDS)
-        if left := len(self._spool):
-            log.error("call events were not handed over", switch=self._switch.name, events=left)
-        with contextlib.suppress(DatabaseError, InterfaceError, TimeoutError):
-            await asyncio.wait_for(self._in_database(shared.report, self._switch.pk, "stopped", ""), LAST_WORDS)
-
-    async def _in_database(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._database, lambda: shared.with_database(work, *args, **kwargs))
-
     async def _learn_trunks(self) -> None:
         self._interpreter.set_trunks(await self._in_database(portal.trunks_of, self._switch.pk))
 
     # --- State -----------------------------------------------------------------------------------------------
-
-    def _say(self, state: str, message: str) -> None:
-        """For the page of switches; in the log once, and again only when something else is the matter."""
-        self._state = (state, message)
-        self._to_report.set()
-        if message != self._said:
-            self._said = message
-            level = log.info if state == "connected" else log.warning
-            level(message, switch=self._switch.name)
 
     def _message(self) -> str:
         state, message = self._state
@@ -142,50 +100,13 @@ class Connector:
         stuck = "The database does not take call events." if self._spool.is_stuck else ""
         return " ".join(each for each in (message, self._collector.trouble, stuck, lost) if each)
 
-    async def _watch(self) -> None:
-        """Reports at least every REPORT_EVERY seconds, and sees when somebody changes the switch's settings."""
-        while True:
-            self._to_report.clear()
-            with contextlib.suppress(DatabaseError, InterfaceError, OSError):
-                await self._in_database(shared.report, self._switch.pk, self._state[0], self._message())
-                self._look_at(await self._in_database(shared.switch_now, self._switch.pk))
-                await self._learn_trunks()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REPORT_EVERY):
-                    await self._to_report.wait()
-            await asyncio.sleep(0.2)  # several changes at once are one report
-
-    def _look_at(self, found: Switch | None) -> None:
-        if found is None or not found.enabled:
-            what = "was deleted" if found is None else "is switched off"
-            self._gone = f"The switch {self._switch.name} {what}."
-            self._over.set()
-            return
-        former, self._switch = self._switch, found
-        if (found.address, found.credentials) != (former.address, former.credentials):
-            log.info("settings of the switch changed", switch=found.name)
-            self._changed.set()
-
-    async def _until_changed(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs `work`, and cuts it off when the settings change, to be started with the new ones."""
-        task, change = asyncio.ensure_future(work), asyncio.ensure_future(self._changed.wait())
-        try:
-            await asyncio.wait({task, change}, return_when=asyncio.FIRST_COMPLETED)
-            self._changed.clear()
-            if task.done():
-                task.result()
-        finally:
-            for each in (task, change):
-                each.cancel()
-            await asyncio.gather(task, change, return_exceptions=True)
-
     # --- The event socket ------------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
         backoff = self._new_backoff()
         while True:
             try:
-                await self._until_changed(self._follow_once(access_of(self._switch), backoff))
+                await self._until(self._changed, self._follow_once(access_of(self._switch), backoff))
                 continue
             except AccessError as error:
                 self._say("unconfigured", str(error))
@@ -193,7 +114,7 @@ class Connector:
                 self._say("refused", str(error))
             except EslError as error:
                 self._say("unreachable", str(error))
-            await self._until_changed(asyncio.sleep(backoff.next()))
+            await self._until(self._changed, asyncio.sleep(backoff.next()))
 
     async def _follow_once(self, access: Access, backoff: Backoff) -> None:
         self._held_back = []
@@ -288,11 +209,6 @@ class Connector:
                 async with asyncio.timeout(ASK_FOR_ORDERS_EVERY):
                     await self._may_have_orders.wait()
 
-    def _carry_out(self, order: Order) -> None:
-        task = asyncio.get_running_loop().create_task(self._obey(order))
-        self._orders[order.id] = task
-        task.add_done_callback(lambda _: self._orders.pop(order.id, None))
-
     async def _obey(self, order: Order) -> None:
         try:
             outcome = await self._recorder.obey(order)
@@ -355,16 +271,6 @@ class Connector:
             await asyncio.sleep(TICK_EVERY)
             self._spool.put(self._interpreter.tick(datetime.now(UTC)))
             self._recorder.look(self._interpreter.take_touched())
-
-    async def _deliver(self) -> None:
-        await self._spool.drain(self._take, self._close_lost, self._new_backoff())
-
-    async def _take(self, events: Sequence[CallEvent]) -> None:
-        await self._in_database(shared.take, self._switch, events)
-        self._may_have_orders.set()  # what was told may be the reason for some
-
-    async def _close_lost(self, census: Census) -> None:
-        await self._in_database(shared.close_sessions_gone, self._switch, census.session_ids)
 
 
 async def _dump(socket: EventSocket, uuid: str) -> Message | None:

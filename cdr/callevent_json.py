@@ -6,7 +6,7 @@ about how a number or a time is spelt.
 
 import math
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -43,6 +43,8 @@ NAME_MAX = 200
 DOMAIN_MAX = 253
 TRUNK_MAX = 100
 CALL_ID_MAX = 256
+REASON_MAX = 300
+SEGMENT_MAX = 2**31 - 1
 DESTINATION_MAX = 300
 USER_DATA_MAX = 16_384
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -270,23 +272,34 @@ def _media_changed(document: Mapping[str, Any], envelope: Envelope) -> CallEvent
     return MediaChanged(**envelope, media=_media(document["media"]))
 
 
-def _texts(
-    kind: Callable[..., CallEvent], *fields: tuple[str, int], optional: Iterable[tuple[str, int]] = ()
-) -> Reader:
+def _texts(kind: Callable[..., CallEvent], *fields: tuple[str, int]) -> Reader:
     """The reader of a type that holds nothing but texts."""
 
     def read_texts(document: Mapping[str, Any], envelope: Envelope) -> CallEvent:
         values = {name: read_text(document, name, longest, required=True) for name, longest in fields}
-        values |= {name: read_text(document, name, longest) for name, longest in optional}
         return kind(**envelope, **values)
 
     return read_texts
 
 
+def _recording(kind: Callable[..., CallEvent], *, has_reason: bool) -> Reader:
+    def read_recording(document: Mapping[str, Any], envelope: Envelope) -> CallEvent:
+        segment = document.get("segment", 0)
+        if type(segment) is not int or not 0 <= segment <= SEGMENT_MAX:
+            raise CallEventError("bad_value", "segment must be the number of a segment.")
+        values: dict[str, Any] = {
+            "recording_id": read_text(document, "recording_id", ID_MAX, required=True),
+            "segment": segment,
+        }
+        if has_reason:
+            values["reason"] = read_text(document, "reason", REASON_MAX)
+        return kind(**envelope, **values)
+
+    return read_recording
+
+
 _TARGET = ("target_id", ID_MAX)
 _LEG = ("leg", ID_MAX)
-_RECORDING = ("recording_id", ID_MAX)
-_REASON = ("reason", 300)
 
 READERS: dict[str, Reader] = {
     "call.started": _call_started,
@@ -301,9 +314,9 @@ READERS: dict[str, Reader] = {
     "session.merged": _texts(SessionMerged, ("into", ID_MAX)),
     "media.changed": _media_changed,
     "feature.dialled": _texts(FeatureDialled, ("code", 16), _LEG),
-    "recording.started": _texts(RecordingStarted, _RECORDING),
-    "recording.stopped": _texts(RecordingStopped, _RECORDING, optional=[_REASON]),
-    "recording.failed": _texts(RecordingFailed, _RECORDING, optional=[_REASON]),
+    "recording.started": _recording(RecordingStarted, has_reason=False),
+    "recording.stopped": _recording(RecordingStopped, has_reason=True),
+    "recording.failed": _recording(RecordingFailed, has_reason=True),
     "call.ended": _call_ended,
 }
 

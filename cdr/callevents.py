@@ -143,17 +143,20 @@ class FeatureDialled(CallEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingStarted(CallEvent):
     recording_id: str
+    segment: int = 0  # 0: the switch does not say which
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingStopped(CallEvent):
     recording_id: str
+    segment: int = 0
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingFailed(CallEvent):
     recording_id: str
+    segment: int = 0
     reason: str = ""
 
 

@@ -223,13 +223,17 @@ class SessionRoute(models.Model):
 
 
 class SwitchCommand(models.Model):
-    """The outbox: what a switch was told to do with a recording, until it says what became of it."""
+    """The outbox: what a switch was told to do with a recording or a call, until it says what became of it.
+
+    A command about a call, launch_call, has no recording, segment or medium; its session is the one that it begins.
+    """
 
     class Command(models.TextChoices):
         START = "start_recording"
         PAUSE = "pause_recording"
         RESUME = "resume_recording"
         STOP = "stop_recording"
+        LAUNCH = "launch_call"
 
     class State(models.TextChoices):
         PENDING = "pending"
@@ -241,10 +245,11 @@ class SwitchCommand(models.Model):
     tenant_id = models.BigIntegerField()
     command = models.CharField(max_length=16, choices=Command.choices)
     session_id = models.CharField(max_length=128)
-    recording_id = models.CharField(max_length=32)
+    recording_id = models.CharField(max_length=32, blank=True, default="")
     segment = models.PositiveIntegerField(default=1)
-    medium = models.CharField(max_length=5, choices=[("audio", "audio"), ("video", "video")])
-    options = models.JSONField(default=dict)  # how to record, where the command says so: pause_style, dual_tracks
+    medium = models.CharField(max_length=5, choices=[("audio", "audio"), ("video", "video")], blank=True, default="")
+    # How to record: pause_style, dual_tracks. Whom to connect: domain, caller, callee, user_data.
+    options = models.JSONField(default=dict)
     state = models.CharField(max_length=8, choices=State.choices, default=State.PENDING)
     reason = models.CharField(max_length=300, blank=True, default="")
     at = models.DateTimeField(default=timezone.now)

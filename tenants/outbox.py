@@ -9,6 +9,7 @@ import redis
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Case, Exists, OuterRef, Q, When
 from django.utils import timezone
 
 from tenants.models import Switch, SwitchCommand
@@ -33,8 +34,8 @@ def enqueue(
     tenant_id: int,
     command: SwitchCommand.Command,
     session_id: str,
-    recording_id: str,
-    medium: Literal["audio", "video"],
+    recording_id: str = "",
+    medium: Literal["audio", "video", ""] = "",
     segment: int = 1,
     options: Mapping[str, Any] | None = None,
 ) -> SwitchCommand:
@@ -54,12 +55,16 @@ def enqueue(
 
 
 def pending_for(switch: Switch) -> list[SwitchCommand]:
-    """What waits for the switch, oldest first and bounded; each comes again until it is confirmed."""
-    rows = list(
-        SwitchCommand.objects.filter(switch=switch, state=SwitchCommand.State.PENDING).order_by("id")[
-            :HANDED_OUT_AT_ONCE
-        ]
-    )
+    """What waits for the switch, oldest first and bounded; each comes again until it is confirmed.
+
+    When more wait than are handed out at once, a thousand starts hold up no pause: whatever is not a start comes
+    first, unless something older waits for the same segment.
+    """
+    waiting = SwitchCommand.objects.filter(switch=switch, state=SwitchCommand.State.PENDING)
+    older = waiting.filter(recording_id=OuterRef("recording_id"), segment=OuterRef("segment"), id__lt=OuterRef("id"))
+    is_late = Q(command=SwitchCommand.Command.START) | (~Q(recording_id="") & Exists(older))
+    ordered = waiting.annotate(is_late=Case(When(is_late, then=True), default=False)).order_by("is_late", "id")
+    rows: list[SwitchCommand] = sorted(ordered[:HANDED_OUT_AT_ONCE], key=lambda row: row.pk)
     fresh = [row.pk for row in rows if row.handed_out_at is None]
     if fresh:
         SwitchCommand.objects.filter(pk__in=fresh, handed_out_at=None).update(handed_out_at=timezone.now())

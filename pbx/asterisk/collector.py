@@ -10,10 +10,10 @@ import structlog
 from django.db import DatabaseError, InterfaceError
 
 from pbx.asterisk.ari import Ari, AriError, AriMissingError
-from pbx.asterisk.backoff import Backoff
-from pbx.asterisk.orders import Key, Running
-from pbx.asterisk.portal import NotTakenError
 from pbx.asterisk.tracks import BrokenTrackError, Sound, Track, is_complete, track_of, write_wav
+from pbx.connectors.backoff import Backoff
+from pbx.connectors.orders import Key, Running
+from pbx.connectors.portal import NotTakenError
 
 AT_ONCE = 2  # segments that are fetched at the same time
 COMPLETE_WITHIN = 5.0  # seconds in which Asterisk closes the file of a call that is over

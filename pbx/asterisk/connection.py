@@ -15,14 +15,15 @@ from pbx.asterisk import portal
 from pbx.asterisk.access import Access, AccessError, access_of
 from pbx.asterisk.ami import Message, text
 from pbx.asterisk.ari import Ari, AriError
-from pbx.asterisk.backoff import Backoff
 from pbx.asterisk.collector import Collector, stored_tracks
 from pbx.asterisk.interpreter import Interpreter
 from pbx.asterisk.manager import PING_EVERY, Ami, AmiError, AmiRefusedError, signed_in
-from pbx.asterisk.orders import Command, Key, Order, Running
 from pbx.asterisk.recorder import Recorder
-from pbx.asterisk.spool import Census
-from pbx.connector import SwitchConnector, SwitchGoneError
+from pbx.connectors import portal as shared
+from pbx.connectors.backoff import Backoff
+from pbx.connectors.base import SwitchConnector, SwitchGoneError
+from pbx.connectors.orders import Command, Key, Order, Running
+from pbx.connectors.spool import Census
 from tenants.models import Switch
 
 log = structlog.get_logger(__name__)
@@ -221,7 +222,7 @@ class Connector(SwitchConnector):
             self._may_have_orders.clear()
             with contextlib.suppress(DatabaseError, InterfaceError, OSError):
                 waits: set[Key] = set()
-                for order in await self._in_database(portal.pending_orders, self._switch):
+                for order in await self._in_database(shared.pending_orders, self._switch):
                     is_next = order.key not in waits or not self._knows_running.is_set()
                     if is_next and order.id not in self._orders and self._can_judge(order):
                         self._carry_out(order)
@@ -244,7 +245,7 @@ class Connector(SwitchConnector):
             backoff = self._new_backoff()
             while not self._over.is_set():
                 try:
-                    if not await self._in_database(portal.confirm, self._switch, order, outcome):
+                    if not await self._in_database(shared.confirm, self._switch, order, outcome):
                         await self._undo(order)
                     elif order.command == Command.START and not outcome.reason:
                         await self._verify(order)
@@ -270,6 +271,7 @@ class Connector(SwitchConnector):
                         session_id=order.session_id,
                         at=datetime.now(UTC),
                         recording_id=order.recording_id,
+                        segment=order.segment,
                         reason=NO_FILE,
                     )
                 ]
@@ -346,7 +348,7 @@ class Connector(SwitchConnector):
 
     async def _hand_over(self, running: Running, path: Path) -> None:
         loop = asyncio.get_running_loop()
-        work = lambda: portal.with_database(portal.hand_over, self._switch, running, path)  # noqa: E731
+        work = lambda: shared.with_database(portal.hand_over, self._switch, running, path)  # noqa: E731
         await loop.run_in_executor(None, work)  # not in the thread of the calls: hashing an hour takes its time
 
     # --- Into the portal ---------------------------------------------------------------------------------------

@@ -1,83 +1,28 @@
-"""What a connector asks of the portal and tells it, all of it in the database: run these in a thread of their own."""
+"""What this connector alone asks of the portal, all of it in the database: run these in a thread of their own."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import structlog
-from django.db import close_old_connections, transaction
 from django.db.models import Q
-from django.utils import timezone
 
-from cdr import calls
-from cdr.callevents import CallEvent
-from pbx import intake
 from pbx.asterisk.names import Trunks
-from pbx.asterisk.orders import Key, Order, Outcome, Running, begun_by, order_of, still_running
+from pbx.connectors.orders import Key, Running, begun_by, order_of, still_running
+from pbx.connectors.portal import NotTakenError
 from recordings import files
-from tenants import outbox
-from tenants.models import SessionRoute, Switch, SwitchCommand, Tenant, Trunk
-from tenants.schemas import enter_public, in_schema
+from tenants.models import Switch, SwitchCommand, Trunk
 
 log = structlog.get_logger(__name__)
 
-P = ParamSpec("P")
-T = TypeVar("T")
-_ROUTES_SINCE = timedelta(days=7)
-_LOST_AT_ONCE = 500
-_MESSAGE_MAX = 300
 _CHUNK = 256 * 1024
-
-
-class NotTakenError(Exception):
-    """The portal does not take a file now, and has not kept it; the text is a sentence."""
-
-
-def with_database(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """In the public schema, on a connection that works, which is given back after."""
-    close_old_connections()
-    try:
-        enter_public()
-        return work(*args, **kwargs)
-    finally:
-        close_old_connections()
-
-
-def switch_now(switch_id: int) -> Switch | None:
-    return Switch.objects.filter(pk=switch_id).first()
 
 
 def trunks_of(switch_id: int) -> Trunks:
     """The trunks of this switch, and those that are bound to none."""
     rows = Trunk.objects.filter(Q(switch_id=switch_id) | Q(switch=None)).order_by("-switch_id")
     return Trunks({trunk.switch_name or trunk.name: trunk.name for trunk in rows})
-
-
-def report(switch_id: int, state: str, message: str) -> None:
-    """For /readyz and the page of switches."""
-    Switch.objects.filter(pk=switch_id).update(
-        connector_state=state, connector_message=message[:_MESSAGE_MAX], connector_seen_at=timezone.now()
-    )
-
-
-def take(switch: Switch, events: Sequence[CallEvent]) -> None:
-    for result in intake.take(switch, events):
-        if result.status == "rejected":
-            log.warning("event rejected", switch=switch.name, event=result.id, code=result.code, reason=result.message)
-
-
-def pending_orders(switch: Switch) -> list[Order]:
-    return [order_of(row) for row in outbox.pending_for(switch)]
-
-
-def confirm(switch: Switch, order: Order, outcome: Outcome) -> bool:
-    """False: the portal had given the order up by then."""
-    state = SwitchCommand.State.FAILED if outcome.reason else SwitchCommand.State.DONE
-    row = outbox.confirm(switch, order.id, state, outcome.reason, outcome.at)
-    return row is not None and row.state == state
 
 
 def segments_running(switch: Switch, session_ids: Sequence[str]) -> list[Running]:
@@ -114,24 +59,3 @@ def hand_over(switch: Switch, running: Running, path: Path) -> None:
         if error.kept is None and error.code != "recording_deleted":
             raise NotTakenError(error.message) from error
         log.warning("file refused", recording=running.key, code=error.code, reason=error.message)
-
-
-def close_sessions_gone(switch: Switch, live: frozenset[str]) -> int:
-    """Closes, marked incomplete, what the portal thinks in progress on this switch and the switch no longer knows."""
-    since = timezone.now() - _ROUTES_SINCE
-    routes = SessionRoute.objects.filter(switch_id=switch.pk, created_at__gte=since)
-    tenant_ids = routes.values_list("tenant_id", flat=True).distinct()
-    return sum(_close_gone_of(tenant, switch, live) for tenant in Tenant.objects.filter(pk__in=list(tenant_ids)))
-
-
-def _close_gone_of(tenant: Tenant, switch: Switch, live: frozenset[str]) -> int:
-    closed = 0
-    with in_schema(tenant.schema_name):
-        while True:
-            known = calls.sessions_in_progress().filter(switch_id=switch.pk).exclude(session_id__in=list(live))
-            gone = list(known.values_list("session_id", flat=True)[:_LOST_AT_ONCE])
-            with transaction.atomic():
-                now_closed = calls.close_lost_sessions(tenant, switch.pk, gone) if gone else 0
-            closed += now_closed
-            if now_closed < _LOST_AT_ONCE:
-                return closed

@@ -17,9 +17,9 @@ import structlog
 
 from pbx.asterisk.ami import Message, text
 from pbx.asterisk.manager import ActionRefusedError, Ami, AmiError
-from pbx.asterisk.orders import Command, Key, Order, Outcome, Running, begun_by
 from pbx.asterisk.state import Member
 from pbx.asterisk.tracks import Track, label_of
+from pbx.connectors.orders import Command, Key, Order, Outcome, Running, begun_by
 
 VARIABLE = "VOXLEDGER_MIXMONITOR"  # of a channel: the id of the MixMonitor that records it for the portal
 RECORDINGS = "../recording"  # ARI's folder, seen from the one where MixMonitor's paths begin
@@ -93,6 +93,8 @@ class Recorder:
                     return await self._resume(order)
                 case Command.STOP:
                     return await self._stop(order)
+                case Command.LAUNCH:
+                    return Outcome("unsupported: this connector launches no calls.")
         except ActionRefusedError as error:
             return Outcome(str(error))
         except AmiError as error:

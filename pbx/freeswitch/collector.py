@@ -8,8 +8,8 @@ from pathlib import Path
 import structlog
 from django.db import DatabaseError, InterfaceError
 
-from pbx.asterisk.orders import Key
-from pbx.asterisk.portal import NotTakenError
+from pbx.connectors.orders import Key
+from pbx.connectors.portal import NotTakenError
 from pbx.freeswitch.takes import is_complete, key_of
 
 LOOK_EVERY = 1.0  # seconds

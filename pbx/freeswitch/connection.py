@@ -10,11 +10,11 @@ from pathlib import Path
 import structlog
 from django.db import DatabaseError, InterfaceError
 
-from pbx.asterisk import portal as shared
-from pbx.asterisk.backoff import Backoff
-from pbx.asterisk.orders import Command, Key, Order
-from pbx.asterisk.spool import Census
-from pbx.connector import SwitchConnector, SwitchGoneError
+from pbx.connectors import portal as shared
+from pbx.connectors.backoff import Backoff
+from pbx.connectors.base import SwitchConnector, SwitchGoneError
+from pbx.connectors.orders import Command, Key, Order
+from pbx.connectors.spool import Census
 from pbx.freeswitch import cdrs, portal
 from pbx.freeswitch.access import Access, AccessError, access_of
 from pbx.freeswitch.collector import Collector

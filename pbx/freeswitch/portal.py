@@ -7,8 +7,8 @@ from pathlib import Path
 import structlog
 from django.db.models import Q
 
-from pbx.asterisk.orders import Key
-from pbx.asterisk.portal import NotTakenError
+from pbx.connectors.orders import Key
+from pbx.connectors.portal import NotTakenError
 from pbx.freeswitch.names import Trunks
 from pbx.freeswitch.takes import Take, still_running
 from recordings import files

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import structlog
 
 from cdr.callevents import RecordingStopped
-from pbx.asterisk.orders import Command, Key, Order, Outcome
+from pbx.connectors.orders import Command, Key, Order, Outcome
 from pbx.freeswitch.esl import Message, text, variable
 from pbx.freeswitch.eventsocket import CommandRefusedError, EslError, EventSocket
 from pbx.freeswitch.state import Member
@@ -80,6 +80,8 @@ class Recorder:
                 return await self._resume(order)
             case Command.STOP:
                 return await self._stop(order)
+            case Command.LAUNCH:
+                return Outcome("unsupported: this connector launches no calls.")
 
     async def _start(self, order: Order) -> Outcome:
         if order.key in self._takes:
@@ -237,7 +239,14 @@ def _verbs(take: Take, order: Order) -> _Verbs:
 
 def _stopped(take: Take, session_id: str, at: datetime, reason: str) -> RecordingStopped:
     event_id = f"{session_id}:stopped:{take.recording_id}:{take.segment}"
-    return RecordingStopped(id=event_id, session_id=session_id, at=at, recording_id=take.recording_id, reason=reason)
+    return RecordingStopped(
+        id=event_id,
+        session_id=session_id,
+        at=at,
+        recording_id=take.recording_id,
+        segment=take.segment,
+        reason=reason,
+    )
 
 
 def _word(value: bool) -> str:

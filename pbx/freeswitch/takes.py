@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pbx.asterisk.orders import Command, Key, Order, State, order_of
+from pbx.connectors.orders import Command, Key, Order, State, order_of
 from tenants.models import SwitchCommand
 
 _NAME = re.compile(r"voxledger-([0-9]{1,20})-([0-9]{1,6})\.(wav|mp4)")

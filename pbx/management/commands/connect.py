@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from pbx.asterisk import connection as asterisk
-from pbx.connector import SwitchGoneError
+from pbx.connectors.base import SwitchGoneError
 from pbx.freeswitch import connection as freeswitch
 from tenants.models import Switch
 

@@ -10,11 +10,11 @@ import pytest
 
 from pbx.asterisk import collector as module
 from pbx.asterisk.ari import Ari
-from pbx.asterisk.backoff import Backoff
 from pbx.asterisk.collector import Collector, stored_tracks
-from pbx.asterisk.orders import Running
-from pbx.asterisk.portal import NotTakenError
 from pbx.asterisk.tracks import Track
+from pbx.connectors.backoff import Backoff
+from pbx.connectors.orders import Running
+from pbx.connectors.portal import NotTakenError
 from tests.pbx.asterisk.fake import PASSWORD, USER, FakeAsterisk, fake_asterisk
 from tests.pbx.asterisk.test_tracks import wav
 

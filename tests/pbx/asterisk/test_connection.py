@@ -19,11 +19,11 @@ from django.db import OperationalError, connection
 from cdr.callevents import CallEvent
 from cdr.models import CDR, LiveSession
 from pbx.asterisk import connection as connector
-from pbx.asterisk import portal
 from pbx.asterisk.ami import Message
-from pbx.asterisk.backoff import Backoff
 from pbx.asterisk.connection import Connector
-from pbx.connector import SwitchGoneError
+from pbx.connectors import portal
+from pbx.connectors.backoff import Backoff
+from pbx.connectors.base import SwitchGoneError
 from tenants.crypto import encrypt
 from tenants.models import Switch
 from tenants.schemas import in_schema
@@ -270,7 +270,7 @@ async def test_settings_that_lack_something_are_said(tenants: None) -> None:
 
 
 async def test_new_settings_are_used_at_once(tenants: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pbx.connector.REPORT_EVERY", 0.1)
+    monkeypatch.setattr("pbx.connectors.base.REPORT_EVERY", 0.1)
     async with fake_asterisk() as first, fake_asterisk() as second:
         switch = await switch_of(first)
         async with running(switch):
@@ -284,7 +284,7 @@ async def test_new_settings_are_used_at_once(tenants: None, monkeypatch: pytest.
 async def test_a_switch_that_is_gone_ends_the_connector(
     tenants: None, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr("pbx.connector.REPORT_EVERY", 0.1)
+    monkeypatch.setattr("pbx.connectors.base.REPORT_EVERY", 0.1)
     async with fake_asterisk() as fake:
         switch = await switch_of(fake)
         task = asyncio.create_task(Connector(switch, backoff=quick).run(asyncio.Event()))
@@ -436,7 +436,7 @@ async def test_events_wait_in_order_while_the_database_is_away(tenants: None, mo
         take_for_real(switch, events)
 
     monkeypatch.setattr(portal, "take", take)
-    monkeypatch.setattr("pbx.connector.REPORT_EVERY", 0.1)
+    monkeypatch.setattr("pbx.connectors.base.REPORT_EVERY", 0.1)
     async with fake_asterisk() as fake:
         switch = await switch_of(fake)
         rows = told_now("extension_to_extension")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 
-from pbx.asterisk import portal
+from pbx.connectors import portal
 from recordings import vault
 from recordings.models import Recording, RecordingFile
 from tenants import outbox

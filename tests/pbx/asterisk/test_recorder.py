@@ -12,10 +12,10 @@ from pbx.asterisk import recorder as module
 from pbx.asterisk.access import Access
 from pbx.asterisk.ami import Message, text
 from pbx.asterisk.manager import signed_in
-from pbx.asterisk.orders import Command, Order, Running, begun_by
 from pbx.asterisk.recorder import NOT_CONNECTED, NOT_RECORDING, UNSUPPORTED_VIDEO, VARIABLE, Recorder
 from pbx.asterisk.state import Member
 from pbx.asterisk.tracks import Track
+from pbx.connectors.orders import Command, Order, Running, begun_by
 from tests.pbx.asterisk.fake import PASSWORD, USER, FakeAsterisk, fake_asterisk
 
 SESSION = "s-1"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError
 
-from pbx.asterisk.orders import Key
-from pbx.asterisk.portal import NotTakenError
+from pbx.connectors.orders import Key
+from pbx.connectors.portal import NotTakenError
 from pbx.freeswitch.collector import Collector
 from tests.pbx.freeswitch.fake import MP4, WAV
 

@@ -15,8 +15,8 @@ from django.core.management import CommandError, call_command
 
 from accounts.models import Extension
 from cdr.models import CDR, LiveSession
-from pbx.asterisk.backoff import Backoff
-from pbx.connector import SwitchGoneError
+from pbx.connectors.backoff import Backoff
+from pbx.connectors.base import SwitchGoneError
 from pbx.freeswitch import connection as connector
 from pbx.freeswitch.connection import Connector
 from recordings.models import Gap, Recording, RecordingFile, Segment

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from pbx.asterisk.orders import Command, Order
+from pbx.connectors.orders import Command, Order
 from pbx.freeswitch.access import Access
 from pbx.freeswitch.eventsocket import signed_in
 from pbx.freeswitch.recorder import NO_VIDEO, NOT_CONNECTED, NOT_RECORDING, OUT_OF_REACH, Recorder

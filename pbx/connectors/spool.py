@@ -1,4 +1,4 @@
-"""What an Asterisk told, on its way into the portal: in order, and kept, up to a limit, while the database is away."""
+"""What a switch told, on its way into the portal: in order, and kept, up to a limit, while the database is away."""
 
 import asyncio
 from collections import deque
@@ -9,7 +9,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError
 
 from cdr.callevents import CallEvent
-from pbx.asterisk.backoff import Backoff
+from pbx.connectors.backoff import Backoff
 
 log = structlog.get_logger(__name__)
 

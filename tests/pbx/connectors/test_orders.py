@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from pbx.asterisk.orders import Command, Order, Running, State, begun_by, order_of, still_running
+from pbx.connectors.orders import Command, Order, Running, State, begun_by, order_of, still_running
 from tenants.models import SwitchCommand
 
 START, PAUSE, RESUME, STOP = Command.START, Command.PAUSE, Command.RESUME, Command.STOP

@@ -11,10 +11,10 @@ import structlog
 from django.db import DatabaseError, InterfaceError
 
 from cdr.callevents import CallEvent
-from pbx.asterisk import portal
-from pbx.asterisk.backoff import Backoff
-from pbx.asterisk.orders import Order
-from pbx.asterisk.spool import Census, Spool
+from pbx.connectors import portal
+from pbx.connectors.backoff import Backoff
+from pbx.connectors.orders import Order
+from pbx.connectors.spool import Census, Spool
 from tenants.models import Switch
 
 log = structlog.get_logger(__name__)

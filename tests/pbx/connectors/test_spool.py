@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from django.db import InterfaceError, OperationalError
 
 from cdr.callevents import CallEnded, CallEvent
-from pbx.asterisk.backoff import Backoff
-from pbx.asterisk.spool import Census, Entry, Spool
+from pbx.connectors.backoff import Backoff
+from pbx.connectors.spool import Census, Entry, Spool
 
 NOW = datetime(2026, 3, 22, tzinfo=UTC)
 

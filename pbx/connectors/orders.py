@@ -1,14 +1,25 @@
 """What the portal orders of a connector: to record, pause, resume or stop; and what follows from all it has ordered."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from tenants.models import SwitchCommand
 
 Command = SwitchCommand.Command
 State = SwitchCommand.State
 Key = tuple[str, int]  # recording id, segment
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A call to be launched under the order's session id: ring the extension `caller`, then `callee`."""
+
+    domain: str
+    caller: str
+    callee: str
+    user_data: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +35,7 @@ class Order:
     medium: str
     dual_tracks: bool
     keeps_pauses: bool
+    launch: Launch | None = None  # of a command to launch a call, which is about no recording
     was_handed_out: bool = False  # before: it may have been carried out by a connector that died of it
 
     @property
@@ -69,8 +81,13 @@ def order_of(row: SwitchCommand) -> Order:
         medium=row.medium,
         dual_tracks=row.options.get("dual_tracks") is True,
         keeps_pauses=row.options.get("pause_style") == "silence",
+        launch=_launch_of(row.options) if row.command == Command.LAUNCH else None,
         was_handed_out=row.handed_out_at is not None,
     )
+
+
+def _launch_of(options: Mapping[str, Any]) -> Launch:
+    return Launch(*(str(options.get(name, "")) for name in ("domain", "caller", "callee", "user_data")))
 
 
 def begun_by(order: Order) -> Running:

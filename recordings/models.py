@@ -210,7 +210,8 @@ class RecordingFile(models.Model):
 
     id = models.BigIntegerField(primary_key=True, default=new_id, editable=False)
     segment = models.OneToOneField(Segment, on_delete=models.CASCADE, null=True, blank=True, related_name="file")
-    said_recording_id = models.CharField(max_length=64, blank=True, default="")  # what the sender called it
+    # Whose it is while no segment has it: as its sender said, or the person who gave it to a recording.
+    said_recording_id = models.CharField(max_length=64, blank=True, default="")
     said_segment = models.PositiveIntegerField(default=1)
     switch_id = models.BigIntegerField()
     state = models.CharField(max_length=12, choices=State.choices, default=State.STORED)

@@ -170,10 +170,9 @@ def quarantined(before: Key | None = None) -> "QuerySet[RecordingFile]":
 
 def places_for(file: RecordingFile, session_id: str = "") -> list[Segment]:
     """Segments of its medium that have no good file: of the recording that its sender named, or of a call."""
-    named = file.said_recording_id
-    wanted = Q(recording__session_id=session_id) | Q(recording__switch_session_id=session_id) if session_id else (
-        Q(recording_id=int(named)) if named.isascii() and named.isdigit() and int(named) < 2**63 else Q(pk=None)
-    )  # fmt: skip
+    wanted = Q(recording_id=_recording_named(file))
+    if session_id:
+        wanted = Q(recording__session_id=session_id) | Q(recording__switch_session_id=session_id)
     medium = next((medium for medium, kind in CONTENT_TYPES.items() if kind == file.content_type), "")
     put_away = (Recording.State.TRASHED, Recording.State.DELETED)
     rows = Segment.objects.filter(wanted, recording__medium=medium).exclude(recording__state__in=put_away)
@@ -182,14 +181,29 @@ def places_for(file: RecordingFile, session_id: str = "") -> list[Segment]:
     return list(found[:100])
 
 
+def owner_of(file: RecordingFile) -> Recording | None:
+    """The recording whose file it is, in a segment or beside them; what a hold on it keeps."""
+    if file.segment_id is not None:
+        return Recording.objects.filter(segments=file.segment_id).first()
+    named = _recording_named(file)
+    return Recording.objects.filter(pk=named).first() if named is not None else None
+
+
+def _recording_named(file: RecordingFile) -> int | None:
+    named = file.said_recording_id
+    return int(named) if named.isascii() and named.isdigit() and int(named) < 2**63 else None
+
+
 @transaction.atomic
 def assign(actor: Actor, file: RecordingFile, segment_id: int) -> RecordingFile:
     """Gives it to a segment that has no good file. It is examined anew; what is no good is quarantined again."""
     segment = Segment.objects.select_related("recording").filter(pk=segment_id).first()
     if segment is None:
         raise RefusedError("unknown_segment", "There is no such segment.")
-    recording = Recording.objects.select_for_update().get(pk=segment.recording_id)
+    recording, owner = _locked_both(segment.recording_id, owner_of(file))
     row = _locked(file)
+    if owner is not None and owner != recording:
+        trash.refuse_held(owner)  # with another recording it could be deleted
     if recording.state in (Recording.State.TRASHED, Recording.State.DELETED):
         raise RefusedError("deleted", "This recording is in the trash or deleted. Restore it first.")
     if CONTENT_TYPES[recording.medium] != row.content_type:
@@ -200,22 +214,37 @@ def assign(actor: Actor, file: RecordingFile, segment_id: int) -> RecordingFile:
     if there is not None:
         there.segment = None
         there.save(update_fields=["segment"])
+    came_under = {"recording_id": row.said_recording_id, "segment": row.said_segment}
     row.segment, row.state, row.problem = segment, RecordingFile.State.STORED, ""
+    row.said_recording_id, row.said_segment = str(recording.pk), segment.number  # from now on it goes with this one
     row.probe_until, row.probe_tries = None, 0
-    row.save(update_fields=["segment", "state", "problem", "probe_until", "probe_tries"])
+    row.save(
+        update_fields=[
+            "segment", "state", "problem", "said_recording_id", "said_segment", "probe_until", "probe_tries",
+        ]
+    )  # fmt: skip
     announce(
         actor, "recording_file.assigned", subject=trash.subject_of(recording), subject_id=recording.pk,
-        after={"segment": segment.number, "sha256": row.sha256},
+        before=came_under, after={"segment": segment.number, "sha256": row.sha256},
     )  # fmt: skip
     completion.probe_soon(row)
     return row
 
 
+def _locked_both(recording_id: int, owner: Recording | None) -> tuple[Recording, Recording | None]:
+    wanted = {recording_id} | ({owner.pk} if owner else set())
+    rows = {row.pk: row for row in Recording.objects.select_for_update().filter(pk__in=wanted).order_by("pk")}
+    return rows[recording_id], rows[owner.pk] if owner else None
+
+
 @transaction.atomic
 def delete_file(actor: Actor, file: RecordingFile) -> None:
     """For good. A recording whose other segments are good becomes ready without it."""
-    recording = Recording.objects.select_for_update().filter(segments__file=file).first()
+    known = owner_of(file)
+    recording = Recording.objects.select_for_update().filter(pk=known.pk).first() if known else None
     row = _locked(file)
+    if owner_of(row) != recording:
+        raise RefusedError("conflict", "This file was given to another recording at this moment. Look again.")
     if recording is not None:
         trash.refuse_held(recording)
     try:

@@ -99,6 +99,7 @@ def quarantined_file(request: HttpRequest, file_id: int) -> HttpResponse:
     session_id = form.cleaned_data["session_id"] if form.is_valid() else ""
     context = {
         "file": file,
+        "held": _held_by(file),
         "switch": _switches([file]).get(file.switch_id, "a deleted switch"),
         "form": form,
         "session_id": session_id,
@@ -145,6 +146,12 @@ def _file(file_id: int) -> RecordingFile:
     if found is None:
         raise Http404
     return found
+
+
+def _held_by(file: RecordingFile) -> Recording | None:
+    """The recording whose legal hold keeps this file."""
+    owner = reconcile.owner_of(file)
+    return owner if owner is not None and owner.legal_hold else None
 
 
 def _switches(files: list[RecordingFile]) -> dict[int, str]:

@@ -270,6 +270,43 @@ def test_a_bad_file_that_is_deleted_lets_the_others_be_played(acme: Tenant, brow
     assert recording.state == "ready"
 
 
+def test_what_a_held_recording_has_in_quarantine_stays_until_the_hold_ends(browser: Client) -> None:
+    held_one, other = make_recording(), make_recording(files=0)
+    place = Segment.objects.create(recording=other, number=1, state="ended")
+    file = stray(said_recording_id=str(held_one.pk), said_segment=9)
+    before = files_in_store()
+    path = f"{BASE}/files/{file.pk}"
+    assert f"{path}/delete" in browser.get(path).content.decode()
+    holds.place_hold(ADMIN, held_one, "Case 12")
+    page = browser.get(path)
+    assert "A legal hold keeps this file with its recording: Case 12" in text_of(page)
+    assert f"{path}/delete" not in page.content.decode()
+    said = "A legal hold keeps this recording: Case 12"
+    assert said in text_of(browser.post(f"{path}/delete", follow=True))
+    assert said in text_of(browser.post(path, {"segment": str(place.pk)}, follow=True))
+    file.refresh_from_db()
+    assert (file.state, file.segment, files_in_store()) == ("quarantined", None, before)
+    holds.release_hold(ADMIN, held_one, "Closed")
+    browser.post(f"{path}/delete")
+    file.refresh_from_db()
+    assert (file.state, files_in_store()) == ("deleted", before - 1)
+
+
+def test_a_file_that_was_given_to_a_held_recording_stays_with_it(browser: Client) -> None:
+    recording = make_recording(state="failed", ready_at=None, files=0)
+    segment = Segment.objects.create(recording=recording, number=1, state="ended", started_at=timezone.now())
+    given, better = stray(), stray(said_recording_id="78")
+    browser.post(f"{BASE}/files/{given.pk}", {"segment": str(segment.pk)})
+    RecordingFile.objects.filter(pk=given.pk).update(state="quarantined", problem="It is no WAV.")
+    browser.post(f"{BASE}/files/{better.pk}", {"segment": str(segment.pk)})
+    holds.place_hold(ADMIN, recording, "Case 12")
+    assert "A legal hold keeps" in text_of(browser.post(f"{BASE}/files/{given.pk}/delete", follow=True))
+    given.refresh_from_db()
+    assert (given.segment, given.said_recording_id, given.state) == (None, str(recording.pk), "quarantined")
+    entry = AuditEntry.objects.filter(action="recording_file.assigned").earliest("id")
+    assert entry.before == {"recording_id": "77", "segment": 1}
+
+
 # --- Refusals ------------------------------------------------------------------------------------------------
 
 DOORS = [

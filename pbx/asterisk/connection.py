@@ -22,14 +22,13 @@ from pbx.asterisk.recorder import Recorder
 from pbx.connectors import portal as shared
 from pbx.connectors.backoff import Backoff
 from pbx.connectors.base import SwitchConnector, SwitchGoneError
-from pbx.connectors.orders import Command, Key, Order, Running
+from pbx.connectors.orders import Command, Order, Running
 from pbx.connectors.spool import Census
 from tenants.models import Switch
 
 log = structlog.get_logger(__name__)
 
 M = TypeVar("M")
-ASK_FOR_ORDERS_EVERY = 0.25
 LOOK_AT_STREAMS_EVERY = 2.0
 VERIFY_AFTER = 0.5  # seconds from a start until its file must be there
 NO_FILE = "Asterisk does not write into its folder of recordings: see its log, its disk and the folder's owner."
@@ -217,24 +216,8 @@ class Connector(SwitchConnector):
 
     # --- Recording -------------------------------------------------------------------------------------------
 
-    async def _take_orders(self) -> None:
-        while True:
-            self._may_have_orders.clear()
-            with contextlib.suppress(DatabaseError, InterfaceError, OSError):
-                waits: set[Key] = set()
-                for order in await self._in_database(shared.pending_orders, self._switch):
-                    is_next = order.key not in waits or not self._knows_running.is_set()
-                    if is_next and order.id not in self._orders and self._can_judge(order):
-                        self._carry_out(order)
-                    waits.add(order.key)  # a stop that overtook its start would find nothing to stop
-            with contextlib.suppress(TimeoutError):
-                # Not wait_for: it can lose a cancellation that comes with the event.
-                async with asyncio.timeout(ASK_FOR_ORDERS_EVERY):
-                    await self._may_have_orders.wait()
-
-    def _can_judge(self, order: Order) -> bool:
-        """Before it is known what runs, only that a pause cannot be kept, which is to be said at once."""
-        return self._knows_running.is_set() or order.command == Command.PAUSE
+    def _knows_what_runs(self) -> bool:
+        return self._knows_running.is_set()
 
     async def _obey(self, order: Order) -> None:
         try:

@@ -1,6 +1,6 @@
 """What an Asterisk says, told as the calls it means: AMI and ARI messages in, CallEvents out. Pure; it asks nobody.
 
-AMI is the truth. ARI only adds the SIP Call-ID, which no AMI event carries. A session is all channels with one
+AMI is the truth. ARI only adds each leg's SIP Call-ID, which no AMI event carries. A session is all channels with one
 Linkedid, a target is a channel that was dialled, and an IVR or a queue is what the dialplan says by VoxledgerTarget
 (`deploy/asterisk/extensions.conf`). A session's first events are kept back until its callee is known, and for a moment
 until ARI has told the Call-ID, because a `call.started` is said once.
@@ -26,6 +26,7 @@ from cdr.callevents import (
     PartyHeld,
     PartyKind,
     PartyUnheld,
+    PartyUpdated,
     SessionMerged,
     TargetAdded,
     TargetAnswered,
@@ -109,7 +110,17 @@ class Interpreter:
             return
         self._call_ids[uniqueid] = call_id  # ARI may be quicker than AMI, and it may be slower than the whole call
         if session := self._unstarted.get(uniqueid):
-            session.caller.call_id = call_id
+            session.caller.call_id = call_id  # which `call.started` tells
+        elif (channel := self._channels.get(uniqueid)) and (session := self._session_of(channel.linkedid)):
+            self._update_call_id(session, channel, call_id)
+
+    def _update_call_id(self, session: Session, channel: Channel, call_id: str) -> None:
+        """Of a leg that was told without it. Only the caller's and the targets' have a name."""
+        is_told = channel is session.caller or channel.uniqueid in session.targets
+        if is_told and channel.call_id != call_id:
+            leg = self._leg_of(session, channel)
+            self._say(session, PartyUpdated(**self._fact(session, leg, "call-id", call_id), leg=leg, call_id=call_id))
+        channel.call_id = call_id
 
     def lose_ari(self) -> None:
         """Nobody waits for its Call-IDs until it is back."""
@@ -379,6 +390,7 @@ class Interpreter:
                 call_type=CallType.RING_GROUP if dialler.rings_group else CallType.NORMAL,
                 trunk=trunk,
                 outbound_caller_id=self._parties.outbound_caller_id(session, dialler) if trunk else "",
+                call_id=dialled.call_id,
             ),
         )
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cdr import callevent_json
 from cdr.callevents import (
+    CALLER_LEG,
     CallEnded,
     CallerLeft,
     CallEvent,
@@ -20,6 +21,7 @@ from cdr.callevents import (
     PartyHeld,
     PartyKind,
     PartyUnheld,
+    PartyUpdated,
     SessionMerged,
     TargetAdded,
     TargetAnswered,
@@ -30,6 +32,7 @@ from cdr.records import Record, record_of
 from cdr.session import fold
 from pbx.asterisk.interpreter import Interpreter
 from pbx.asterisk.names import Trunks
+from pbx.asterisk.state import Member
 from tests.asterisk.flows import FLOWS
 from tests.pbx.asterisk.expected import EXPECTED, plain_call
 from tests.pbx.asterisk.fake import recorded
@@ -47,10 +50,17 @@ def interpreted(rows: Iterable[Row], interpreter: Interpreter | None = None) -> 
     events: list[CallEvent] = []
     at = datetime.now(UTC)
     for row in rows:
-        at = datetime.fromtimestamp(row["t"], UTC)
-        told = interpreter.ami if row["source"] == "ami" else interpreter.ari
-        events += told(row["event"], at)
+        at = moment_of(row)
+        events += tell(interpreter, row)
     return events + interpreter.tick(at + LATER)
+
+
+def moment_of(row: Row) -> datetime:
+    return datetime.fromtimestamp(row["t"], UTC)
+
+
+def tell(interpreter: Interpreter, row: Row) -> list[CallEvent]:
+    return (interpreter.ami if row["source"] == "ami" else interpreter.ari)(row["event"], moment_of(row))
 
 
 def records_of(events: Sequence[CallEvent]) -> list[Record]:
@@ -68,10 +78,10 @@ def records_of(events: Sequence[CallEvent]) -> list[Record]:
 
 
 def shorthand(events: Sequence[CallEvent]) -> list[str]:
-    """One line an event: sessions are S1, S2, targets go by their number."""
+    """One line an event: sessions are S1, S2, targets go by their number. Call-IDs are left out."""
     names: dict[str, str] = {}
     lines: list[str] = []
-    for event in events:
+    for event in (each for each in events if not isinstance(each, PartyUpdated)):
         if isinstance(event, CallStarted):
             names[event.session_id] = f"S{sum(name.startswith('S') for name in names.values()) + 1}"
         if isinstance(event, TargetAdded):
@@ -117,6 +127,60 @@ def test_a_recorded_flow_means_these_events(flow: str) -> None:
 def test_a_recorded_flow_becomes_the_record_a_person_would_write(flow: str) -> None:
     records = records_of(interpreted(recorded(flow)))
     assert [plain_call(asdict(record)) for record in records] == EXPECTED[flow]
+
+
+def call_ids(events: Sequence[CallEvent]) -> dict[str, str]:
+    """What was told of each leg's Call-ID: by its channel, as the caller's is its session's here."""
+    told: dict[str, str] = {}
+    for event in events:
+        match event:
+            case CallStarted() if event.call_id:
+                told[event.session_id] = event.call_id
+            case TargetAdded() if event.call_id:
+                told[event.target_id] = event.call_id
+            case PartyUpdated() if event.call_id:
+                told[event.session_id if event.leg == CALLER_LEG else event.leg] = event.call_id
+    return told
+
+
+def call_ids_by_ari(rows: Iterable[Row]) -> dict[str, str]:
+    """What Asterisk said of each channel, by itself."""
+    channels = [each for row in rows for each in row["event"].values() if isinstance(each, dict)]
+    return {each["id"]: each["protocol_id"] for each in channels if each.get("protocol_id")}
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_each_leg_of_a_recorded_flow_has_its_call_id(flow: str) -> None:
+    """Callees, agents of a queue, who was transferred to: each finds its call by its own dialog."""
+    rows = recorded(flow)
+    said = call_ids_by_ari(rows)
+    assert said
+    assert call_ids(interpreted(rows)) == said
+    behind = [row for row in rows if row["source"] == "ami"]
+    assert call_ids(interpreted([row for row in rows if row["source"] == "ari"] + behind)) == said
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        "extension_to_extension", "two_devices", "ivr_queue_agent", "ring_group", "blind_transfer_by_caller",
+        "blind_transfer_by_callee", "attended_transfer_by_caller", "attended_transfer_by_callee",
+    ],
+)  # fmt: skip
+def test_who_talks_is_found_by_call_id_and_who_has_left_is_not(flow: str) -> None:
+    rows = recorded(flow)
+    interpreter = Interpreter()
+    events: list[CallEvent] = []
+    at_last: tuple[list[CallEvent], list[Member]] = [], []  # while two talked
+    for row in rows:
+        events += tell(interpreter, row)
+        root = next((event.session_id for event in events if isinstance(event, CallStarted)), "")
+        if len(members := interpreter.members(root) or []) == 2:
+            at_last = list(events), members
+    session = fold(at_last[0], root)
+    assert session
+    said = call_ids_by_ari(rows)
+    assert session.call_ids() == sorted(said[member.uniqueid] for member in at_last[1])
 
 
 # --- What no flow shows ---

@@ -7,8 +7,9 @@ its SHA-256, so that `manage.py verify_recordings_zip` can prove later, without 
 import csv
 import hashlib
 import io
+import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import IO, Any, cast
@@ -39,6 +40,7 @@ COLUMNS = (
 )  # fmt: skip
 _UNDER_WAY = (Bulk.State.WAITING, Bulk.State.RUNNING)
 _TELL_EVERY = 5  # recordings
+_ALIVE_EVERY = 30.0  # seconds
 
 log = structlog.get_logger(__name__)
 
@@ -119,7 +121,8 @@ def _write(bulk: Bulk) -> vault.Stored:
     entries: list[Entry] = []
     names: set[str] = set()
     with vault.writer() as writer:
-        with zipfile.ZipFile(cast(IO[bytes], _Onward(writer)), "w", zipfile.ZIP_STORED) as archive:
+        onward = _Onward(writer, lambda: _say_alive(bulk))
+        with zipfile.ZipFile(cast(IO[bytes], onward), "w", zipfile.ZIP_STORED) as archive:
             for number, recording in enumerate(recordings, start=1):
                 entry = _add(archive, recording, names)
                 entries.append(entry)
@@ -128,6 +131,11 @@ def _write(bulk: Bulk) -> vault.Stored:
                     Bulk.objects.filter(pk=bulk.pk).update(done=number, progress_at=timezone.now())
             archive.writestr(_info(MANIFEST, timezone.now()), manifest_of(entries))
         return writer.close()
+
+
+def _say_alive(bulk: Bulk) -> None:
+    """A long recording from a slow store must not look like a maker that died."""
+    Bulk.objects.filter(pk=bulk.pk).update(progress_at=timezone.now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,16 +190,20 @@ def _info(name: str, at: datetime) -> zipfile.ZipInfo:
 
 
 class _Onward(io.RawIOBase):
-    """What the ZIP writes goes into the vault at once: it cannot be gone back in."""
+    """What the ZIP writes goes into the vault at once: it cannot be gone back in. Says now and then that it goes on."""
 
-    def __init__(self, writer: vault.Writer) -> None:
-        self._writer = writer
+    def __init__(self, writer: vault.Writer, say_alive: Callable[[], None]) -> None:
+        self._writer, self._say_alive = writer, say_alive
+        self._said_at = time.monotonic()
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any, /) -> int:
         self._writer.write(bytes(data))
+        if time.monotonic() - self._said_at >= _ALIVE_EVERY:
+            self._say_alive()
+            self._said_at = time.monotonic()
         return len(data)
 
 

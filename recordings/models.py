@@ -279,10 +279,13 @@ class Play(models.Model):
 
     class Meta:
         ordering = ["-at", "-id"]
-        indexes = [
-            models.Index(fields=["recording_id", "-at", "-id"], name="play_by_recording"),
-            models.Index(fields=["bulk_id"], condition=~Q(bulk_id=None), name="play_by_bulk"),
+        constraints = [
+            # A ZIP whose maker died is made again.
+            models.UniqueConstraint(
+                fields=["bulk_id", "recording_id"], condition=~Q(bulk_id=None), name="play_once_in_bulk"
+            )
         ]
+        indexes = [models.Index(fields=["recording_id", "-at", "-id"], name="play_by_recording")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.recording_id}"

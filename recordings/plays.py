@@ -80,16 +80,17 @@ def add_sent(play_id: int, count: int) -> None:
 
 
 def note_bulk(bulk: Bulk, recordings: Sequence[Recording]) -> None:
-    """Every recording that goes into a ZIP, with whoever asked for it and from where."""
+    """Every recording that goes into a ZIP, with whoever asked for it and from where: once, however often it is made."""
     now = timezone.now()
-    Play.objects.bulk_create(
+    rows = [
         Play(
             recording_id=recording.pk, session_id=recording.session_id, kind=Play.Kind.BULK, at=now, last_at=now,
             reason=bulk.reason, bulk_id=bulk.pk, actor_kind=bulk.actor_kind, actor=bulk.actor,
             actor_id=bulk.actor_id, on_behalf=bulk.on_behalf, address=bulk.address,
         )
         for recording in recordings
-    )  # fmt: skip
+    ]  # fmt: skip
+    Play.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def _starts_anew(last: Play, kind: Play.Kind, reason: str, *, is_beginning: bool) -> bool:

@@ -263,6 +263,38 @@ def test_made_once_and_again_when_its_maker_died(admin: Client, sent_off: list[i
     assert Bulk.objects.get().state == "ready"
 
 
+def test_zip_that_is_made_again_is_written_down_once(admin: Client) -> None:
+    first, second = make_ready(1.0), make_ready(2.0)
+    found = made(admin, first, second)
+    said = list(Play.objects.order_by("pk").values("pk", "recording_id", "at", "sent"))
+    Bulk.objects.update(state="running", progress_at=timezone.now() - bulk.SILENT - timedelta(seconds=1))
+    make_bulk("acme", found.pk)
+    assert list(Play.objects.order_by("pk").values("pk", "recording_id", "at", "sent")) == said
+    assert {each["recording_id"]: each["sent"] for each in said} == {first.pk: first.size, second.pk: second.size}
+    page = admin.get(f"{LIST}/{first.pk}").content.decode()
+    assert page.count("Downloaded with others") == 1
+
+
+def test_zip_at_work_on_a_long_recording_is_not_made_a_second_time(
+    admin: Client, sent_off: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order(admin, make_ready(1.0), make_ready(1.0))
+    monkeypatch.setattr(bulk, "_ALIVE_EVERY", 0.0)
+    long_ago = timezone.now() - bulk.SILENT - timedelta(seconds=1)
+    seen: list[list[int]] = []
+    begin = vault.Writer.write
+
+    def write(self: vault.Writer, data: bytes) -> None:
+        tend_bulks_of("acme")
+        seen.append(list(sent_off))
+        begin(self, data)
+        Bulk.objects.update(progress_at=long_ago)  # so long it took
+
+    monkeypatch.setattr(vault.Writer, "write", write)
+    make_bulk("acme", Bulk.objects.get().pk)
+    assert (Bulk.objects.get().state, any(seen)) == ("ready", False)
+
+
 def test_zip_is_kept_for_a_day(admin: Client) -> None:
     found = made(admin, make_ready(), make_ready())
     tend_bulks_of("acme")

@@ -269,12 +269,25 @@ def events_of(session_ids: Iterable[str]) -> dict[str, list[CallEvent]]:
     return found
 
 
+def root_of(session_id: str) -> str:
+    """The session as which this one goes on; itself when it was merged into none."""
+    while into := LiveSession.objects.filter(session_id=session_id).values_list("merged_into", flat=True).first():
+        session_id = into
+    return session_id
+
+
 def sessions_now(session_ids: Sequence[str]) -> list[Session]:
     """Sessions in progress (or ended within KEEP_ENDED) with all their legs, in the order of their ids given."""
     merged: dict[str, list[str]] = defaultdict(list)
-    absorbed = LiveSession.objects.filter(merged_into__in=session_ids).values_list("merged_into", "session_id")
-    for into, session_id in absorbed:
-        merged[into].append(session_id)
+    root = {session_id: session_id for session_id in session_ids}
+    found = list(session_ids)
+    while found:
+        absorbed = LiveSession.objects.filter(merged_into__in=found).order_by("session_id")
+        pairs = list(absorbed.values_list("merged_into", "session_id"))
+        for into, session_id in pairs:
+            root[session_id] = root[into]
+            merged[root[into]].append(session_id)
+        found = [session_id for _, session_id in pairs]
     events = events_of([*session_ids, *(each for group in merged.values() for each in group)])
     folded = (
         fold((event for each in (session_id, *merged[session_id]) for event in events.get(each, ())), session_id)

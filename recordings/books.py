@@ -117,12 +117,18 @@ class Book:
             self._become(Recording.State.STARTING)
         options = {"pause_style": self.recording.pause_style, "dual_tracks": self.recording.dual_tracks}
         self._command(Command.START, segment, why, options=options)
+        if self.medium == "video" and (gap := self.open_gap("audio")) and self.holds_back("audio"):
+            self._command(Command.PAUSE, segment, paused_again(gap, why.at), medium="audio")  # its sound begins paused
 
     def stop(self, why: Reason, *, end_reason: str, segment: Segment | None = None) -> None:
         if segment := segment or self.current:
             segment.state, segment.end_reason = Segment.State.STOPPING, end_reason
             segment.save(update_fields=["state", "end_reason"])
             self._command(Command.STOP, segment, why)
+
+    def stop_for_sure(self, segment: Segment, why: Reason) -> None:
+        """Has the switch stop what has ended for us, lest it runs on there."""
+        self._command(Command.STOP, segment, why)
 
     def order_pause(self, why: Reason, medium: Medium) -> None:
         """Opens the gap at once; from when it is silent in truth, the switch's confirmation says."""
@@ -136,12 +142,14 @@ class Book:
             self.note(why, medium)
 
     def order_resume(self, why: Reason, medium: Medium) -> None:
-        """The gap ends when the switch confirms it."""
+        """The gap ends when the switch confirms it; at once, for the sound of a film of which nothing runs."""
         if gap := self.open_gap(medium):
             gap.ended_by, gap.ended_via = named(why.actor), why.via
             gap.save(update_fields=["ended_by", "ended_via"])
         if self.current:
             self._command(Command.RESUME, self.current, why, medium=medium)
+        elif medium != self.medium:
+            self.end_gap(medium, why.at)
 
     def note(self, why: Reason, medium: Medium | None = None) -> None:
         """A decision that asks nothing of the switch."""
@@ -265,6 +273,11 @@ class Book:
             self.recording.save(update_fields=["state"])
 
 
+def paused_again(gap: Gap, at: datetime) -> Reason:
+    """A pause goes on where something new begins: by whoever began it."""
+    return Reason(at, Cause.PAUSED, record=False, actor=actor_named(gap.begun_by), via=Via(gap.begun_via))
+
+
 def note_decision(
     session_id: str, medium: str, why: Reason, recording: Recording | None = None, command: SwitchCommand | None = None
 ) -> Decision:
@@ -303,6 +316,12 @@ def _add_command(decision: Decision, recording: Recording, command: SwitchComman
 
 def named(actor: Actor) -> str:
     return f"{actor.kind} {actor.name}"[:NAMED]
+
+
+def actor_named(text: str) -> Actor:
+    """Whom `named` has named."""
+    kind, _, name = text.partition(" ")
+    return Actor(kind=kind if kind in ("user", "token", "phone") else "system", name=name)  # type: ignore[arg-type]
 
 
 def books_of(tenant: Tenant, recordings: Iterable[Recording]) -> list[Book]:

@@ -21,7 +21,7 @@ from cdr.callevents import CALLER_LEG, CallEvent, FeatureDialled, Medium, Party,
 from cdr.models import LiveSession
 from cdr.session import Session
 from recordings import completion, policy
-from recordings.books import Book, Cause, Reason, Via, books_of, decision_of, tell_all
+from recordings.books import Book, Cause, Reason, Via, books_of, decision_of, paused_again, tell_all
 from recordings.models import Decision, Gap, Recording
 from recordings.policy import MEDIA, Rule, Settings, Situation, Switches, Verdict
 from recordings.reports import MOST_TRIES, REPORTS, is_final, take_report
@@ -72,6 +72,11 @@ class ForbiddenByPolicyError(ControlError):
         super().__init__("forbidden_by_policy", message)
 
 
+class UnsupportedError(ControlError):
+    def __init__(self, medium: str, problem: str) -> None:
+        super().__init__("unsupported", f"The switch cannot record the {medium} of this call: {problem}")
+
+
 @dataclass(frozen=True, slots=True)
 class Ordered:
     """What the switch must still confirm before a person's command is carried out; nothing when it was so already."""
@@ -84,6 +89,9 @@ class Ordered:
 
 def react(tenant: Tenant, switch_id: int, sessions: Sequence[Session], told: Sequence[CallEvent]) -> None:
     """Listens to `cdr.calls`: brings the recordings of these calls to what the policy and the people in them want."""
+    for session in sessions:
+        if session.merged:  # their records go with them, those of a call that had ended too
+            Recording.objects.filter(session_id__in=session.merged).update(session_id=session.session_id)
     by_session = _books_by_session(tenant, sessions)
     sessions = [each for each in sessions if each.connected_parties() or by_session[each.session_id]]
     if not sessions:
@@ -173,7 +181,8 @@ class _Scene:
 
     # --- Policy ----------------------------------------------------------------------------------------------
 
-    def _steer(self, medium: Medium) -> None:
+    def _steer(self, medium: Medium, word: Reason | None = None) -> None:
+        """By the policy; `word` is what a person has just said, and who it was."""
         book = self.book(medium)
         verdict = self._verdict(medium, book)
         why = self._why(verdict)
@@ -190,7 +199,7 @@ class _Scene:
         if verdict.record:
             self._keep_recording(book, why)
         elif book.current:
-            book.begin_gap(medium, _GAP_OF.get(verdict.rule, Gap.Reason.SWITCHES), why)
+            book.begin_gap(medium, _GAP_OF.get(verdict.rule, Gap.Reason.SWITCHES), word or why)
             book.stop(why, end_reason=_GAP_OF.get(verdict.rule, Gap.Reason.SWITCHES))
         if decision or verdict.record:
             book.settle()
@@ -215,7 +224,14 @@ class _Scene:
         if current is None and not book.is_held_back and self.connected and self._may_start(book):
             if any(segment.started_at for segment in book.segments):
                 book.begin_gap(book.recording.medium, Gap.Reason.TRANSFER, why)
+            self._carry_silence(book)
             book.start(why, self._legs())
+
+    def _carry_silence(self, book: Book) -> None:
+        """A film begun while the call's sound is paused begins without sound."""
+        audio = self.book("audio")
+        if book.medium == "video" and audio and audio.pause and audio.is_held_back and not book.holds_back("audio"):
+            book.begin_gap("audio", Gap.Reason.PAUSED, paused_again(audio.pause, self.at))
 
     def _may_start(self, book: Book) -> bool:
         """Not again what the switch has failed at too often, or says that it never can: then a person must look."""
@@ -291,17 +307,12 @@ class _Scene:
             own.recording.override = own.recording.override or book.recording.override
             own.recording.is_wanted = own.recording.is_wanted or book.recording.is_wanted
             own.recording.save(update_fields=["override", "is_wanted"])
-            if book.pause and not own.pause:
-                self._carry_pause(book.pause, own)
+            for medium in MEDIA:
+                gap = book.open_gap(medium)
+                if gap and book.holds_back(medium) and not own.holds_back(medium):
+                    self._pause_in(own, medium, paused_again(gap, self.at))
             book.stop(Reason(self.at, Cause.TRANSFER, record=False), end_reason="transfer")
-            book.recording.session_id = self.session.session_id
-            book.recording.save(update_fields=["session_id"])
             book.finish(self.at)
-
-    def _carry_pause(self, pause: Gap, own: Book) -> None:
-        kind, _, name = pause.begun_by.partition(" ")
-        actor = Actor(kind=kind if kind in ("user", "token", "phone") else "system", name=name)  # type: ignore[arg-type]
-        own.order_pause(Reason(self.at, Cause.PAUSED, record=False, actor=actor, via=Via(pause.begun_via)), own.medium)
 
     # --- People ----------------------------------------------------------------------------------------------
 
@@ -309,7 +320,10 @@ class _Scene:
         """An internal party's feature code acts on all media; whoever else dials one is not heard."""
         operation = operation_of_code(self.tenant, event.code)
         party = self._party_of(event)
-        if operation is None or party is None or party.kind is not PartyKind.EXTENSION:
+        if operation is None:
+            return
+        if party is None or party.kind is not PartyKind.EXTENSION:
+            log.info("feature code of a stranger", session_id=self.session.session_id, leg=event.leg)
             return
         why = Reason(
             event.at, operation, record=operation not in (Operation.STOP, Operation.PAUSE),
@@ -364,14 +378,23 @@ class _Scene:
         if book.pause:
             self._resume(medium, why)
         self._steer(medium)
+        if book.current is None:  # the switch failed too often: a person may have it tried once more
+            self._try_once_more(book, why)
         return True
+
+    def _try_once_more(self, book: Book, why: Reason) -> None:
+        last = book.segments[-1] if book.segments else None
+        if last and is_final(last.problem):
+            raise UnsupportedError(book.medium, last.problem)
+        book.start(why, self._legs())
+        book.settle()
 
     def _stop(self, medium: Medium, why: Reason) -> bool:
         book = self.book(medium)
         if book is None:
             return False
         self._keep_word(book, "stop", why)
-        self._steer(medium)
+        self._steer(medium, why)
         return True
 
     def _keep_word(self, book: Book, word: policy.Override, why: Reason) -> None:
@@ -380,33 +403,41 @@ class _Scene:
         book.note(why)
 
     def _pause(self, medium: Medium, why: Reason) -> bool:
-        book = self.book(medium)
-        if book is None or not book.recording.is_wanted:
-            return False
-        if book.current is None and not self._may_start(book):
-            return False
-        if not book.is_held_back:
-            book.order_pause(why, medium)
-            book.settle()
-        video = self.book("video")
-        if medium == "audio" and video and video.current and not video.pause and not video.holds_back("audio"):
-            video.order_pause(why, "audio")  # an MP4 has sound of its own
-        return True
+        books = self._with_the_sound(medium)
+        concerned = [book for book in books if book.recording.is_wanted and (book.current or self._may_start(book))]
+        for book in concerned:
+            if not book.holds_back(medium):
+                self._pause_in(book, medium, why)
+        return bool(concerned)
+
+    def _pause_in(self, book: Book, medium: Medium, why: Reason) -> None:
+        book.order_pause(why, medium)
+        book.settle()
+
+    def _with_the_sound(self, medium: Medium) -> list[Book]:
+        """What holds a medium: its own recording, and for the sound also the film, which has sound of its own."""
+        books = [self.book(medium), self.book("video") if medium == "audio" else None]
+        return [book for book in books if book]
 
     def _resume(self, medium: Medium, why: Reason) -> bool:
-        book = self.book(medium)
-        if book is None or not (book.recording.is_wanted or book.pause):
-            return False
-        if book.pause is not None:
+        books = self._with_the_sound(medium)
+        concerned = [
+            book for book in books if book.open_gap(medium) or (book.medium == medium and book.recording.is_wanted)
+        ]
+        for book in concerned:
+            if (gap := book.open_gap(medium)) and gap.reason == Gap.Reason.PAUSED:
+                self._resume_in(book, medium, why)
+        return bool(concerned)
+
+    def _resume_in(self, book: Book, medium: Medium, why: Reason) -> None:
+        book.order_resume(why, medium)
+        if medium != book.medium and (stopped := book.pause) and stopped.begun_via == Via.SWITCH:
+            medium = book.medium  # it was stopped because its sound could not be paused
             book.order_resume(why, medium)
-            if book.current is None:
-                book.note(why)
-                self._steer(medium)
-            book.settle()
-        video = self.book("video")
-        if medium == "audio" and video and video.open_gap("audio"):
-            video.order_resume(why, "audio")
-        return True
+        if medium == book.medium and book.current is None:
+            book.note(why)
+            self._steer(medium)
+        book.settle()
 
 
 def _extensions(session: Session) -> list[Party]:
@@ -433,7 +464,6 @@ def operation_of_code(tenant: Tenant, code: str) -> Operation | None:
     }.get(code)
 
 
-@transaction.atomic
 def command(
     tenant: Tenant,
     session_id: str,
@@ -443,11 +473,37 @@ def command(
     actor: Actor,
     via: Via,
     as_extension: str = "",
+    paused_before: datetime | None = None,
 ) -> Ordered:
     """Start, stop, pause or resume a call's recording by the word of a person: an administrator, or, when
-    `as_extension` is given, that extension, which must be connected in this very call."""
-    row = LiveSession.objects.filter(session_id=session_id).values_list("merged_into", flat=True).first()
-    root = row or session_id
+    `as_extension` is given, that extension, which must be connected in this very call. With `paused_before` it is
+    refused when the pause is a later one."""
+    try:
+        return _command(tenant, session_id, operation, media, actor, via, as_extension, paused_before)
+    except ControlError as error:
+        log.info(
+            "recording command refused",
+            session_id=session_id,
+            operation=operation,
+            actor=actor.name,
+            via=via,
+            code=error.code,
+        )
+        raise
+
+
+@transaction.atomic
+def _command(
+    tenant: Tenant,
+    session_id: str,
+    operation: Operation,
+    media: Sequence[Medium],
+    actor: Actor,
+    via: Via,
+    as_extension: str,
+    paused_before: datetime | None,
+) -> Ordered:
+    root = calls.root_of(session_id)
     live = LiveSession.objects.select_for_update().filter(session_id=root, ended_time=None).first()
     session = next(iter(calls.sessions_now([root])), None) if live else None
     if live is None or session is None or session.is_ended:
@@ -455,6 +511,8 @@ def command(
     if as_extension and as_extension not in {party.number for party in _extensions(session)}:
         raise NotAPartyError
     books = _books_by_session(tenant, [session])[root]
+    if paused_before and not any(gap.since < paused_before for book in books for gap in book.gaps):
+        raise NotRecordingError(" and ".join(media))
     settings = settings_now(tenant, {party.number for party in _extensions(session)})
     scene = _Scene(tenant, live.switch_id, session, settings, _last_decisions([root]), books)
     why = Reason(
@@ -471,18 +529,19 @@ def resume_long_pauses(tenant: Tenant, now: datetime) -> int:
     """Ends pauses that have lasted as long as the tenant allows."""
     if not tenant.longest_pause_seconds:
         return 0
-    since = now - timedelta(seconds=tenant.longest_pause_seconds)
-    open_gaps = Gap.objects.filter(until=None, reason=Gap.Reason.PAUSED, since__lt=since, recording__ended_at=None)
+    before = now - timedelta(seconds=tenant.longest_pause_seconds)
+    open_gaps = Gap.objects.filter(until=None, reason=Gap.Reason.PAUSED, since__lt=before, recording__ended_at=None)
     waiting = open_gaps.filter(ended_via="").values_list("recording__session_id", "medium").distinct()[:500]
-    resumed = 0
-    for session_id, medium in waiting:
-        resumed += _resume(tenant, session_id, "video" if medium == "video" else "audio")
-    return resumed
+    return sum(_resume(tenant, session_id, medium, before) for session_id, medium in waiting)
 
 
-def _resume(tenant: Tenant, session_id: str, medium: Medium) -> int:
+def _resume(tenant: Tenant, session_id: str, medium: str, before: datetime) -> int:
+    media: list[Medium] = ["video" if medium == "video" else "audio"]
     try:
-        command(tenant, session_id, Operation.RESUME, [medium], actor=SYSTEM, via=Via.LONGEST_PAUSE)
+        command(
+            tenant, session_id, Operation.RESUME, media,
+            actor=SYSTEM, via=Via.LONGEST_PAUSE, paused_before=before,
+        )  # fmt: skip
     except ControlError:
         return 0
     return 1

@@ -1,14 +1,17 @@
 """What a switch says of its recordings: that it did what it was told, that it could not, or that one began or ended."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
 import structlog
 from django.utils import timezone
 
+from cdr import calls
 from cdr.callevents import CallEvent, Medium, RecordingFailed, RecordingStarted, RecordingStopped
-from recordings.books import Book, Cause, Reason, Via, books_of, tell_all
+from cdr.models import LiveSession
+from recordings.books import Book, Cause, Reason, Via, actor_named, books_of, tell_all
 from recordings.models import Decision, Gap, Recording, Segment
 from recordings.watching import tell_watchers
 from tenants.models import SwitchCommand, Tenant
@@ -20,6 +23,7 @@ Report = RecordingStarted | RecordingStopped | RecordingFailed
 REPORTS = (RecordingStarted, RecordingStopped, RecordingFailed)
 MOST_TRIES = 3  # of a start, a resume or a stop that the switch refuses, one after the other
 UNSUPPORTED = "unsupported"  # a reason that begins so is final: the switch will never be able to
+_STOPS = (Gap.Reason.EXTERNAL, Gap.Reason.STOPPED, Gap.Reason.SWITCHES)
 _ENDS = {
     SwitchCommand.State.DONE: Decision.Outcome.DONE,
     SwitchCommand.State.FAILED: Decision.Outcome.FAILED,
@@ -57,6 +61,7 @@ class _Answer:
             return
         is_done = self.row.state == SwitchCommand.State.DONE
         if not is_done and self.book.recording.ended_at is not None:
+            self._stop_what_was_merged()
             return  # the call was quicker; what ran has ended with it
         match self.row.command:
             case SwitchCommand.Command.START:
@@ -76,11 +81,31 @@ class _Answer:
         if self._may_try_again() and is_wanted and self.book.failed_starts < MOST_TRIES:
             self.book.start(self._why(Cause.RETRY), segment.legs)
 
+    def _stop_what_was_merged(self) -> None:
+        """Recorded under the id of a call that goes on as another one, it has not ended with its call."""
+        if self.row.command != SwitchCommand.Command.STOP or self.segment is None:
+            return
+        root = calls.root_of(self.book.recording.switch_session_id)
+        if not LiveSession.objects.filter(session_id=root, ended_time=None).exists():
+            return
+        self._alarm("The switch could not stop recording")
+        if self._may_stop_again():
+            self.book.stop_for_sure(self.segment, self._why(Cause.RETRY, record=False))
+
     def _paused(self) -> None:
-        if (gap := self.book.open_gap(self.medium)) and gap.reason == Gap.Reason.PAUSED and self.at > gap.since:
+        gap = self.book.open_gap(self.medium)
+        if gap and gap.reason == Gap.Reason.PAUSED and self.at > gap.since and not self._was_paused_since(gap):
             gap.since = self.at  # until then it was recorded
             gap.save(update_fields=["since"])
         self.book.say("recording_paused", self.at, segment=self.row.segment)
+
+    def _was_paused_since(self, gap: Gap) -> bool:
+        """Already in the segment before: the gap began there."""
+        earlier = Decision.objects.filter(
+            recording=self.book.recording, medium=self.medium, command=SwitchCommand.Command.PAUSE,
+            outcome=Decision.Outcome.DONE, answered_at__gte=gap.since,
+        )  # fmt: skip
+        return earlier.exclude(command_id=self.row.pk).exists()
 
     def _pause_failed(self) -> None:
         """Somebody asked for privacy: what cannot be paused is stopped."""
@@ -91,6 +116,9 @@ class _Answer:
 
     def _resumed(self) -> None:
         is_paused_again = self.book.holds_back(self.medium)
+        gap = self.book.open_gap(self.medium)
+        if gap is None or gap.reason != Gap.Reason.PAUSED:
+            return  # it was stopped in between, and that has a gap of its own
         resumed = Decision.objects.filter(command_id=self.row.pk).first()
         by, via = (resumed.actor, resumed.via) if resumed else ("", "")
         self.book.end_gap(self.medium, self.at, by=by, via=via)
@@ -126,12 +154,15 @@ class _Answer:
         if segment is None or segment.state != Segment.State.STOPPING:
             return
         self._alarm("The switch could not stop recording")
-        tried = Decision.objects.filter(
-            recording=self.book.recording, segment=segment.number, command=SwitchCommand.Command.STOP
-        ).count()
-        # A switch that was away is told again until it answers: what somebody wanted stopped must not run on.
-        if tried < MOST_TRIES or self.row.state == SwitchCommand.State.EXPIRED:
+        if self._may_stop_again():
             self.book.stop(self._why(Cause.RETRY, record=False), end_reason=segment.end_reason, segment=segment)
+
+    def _may_stop_again(self) -> bool:
+        """A switch that was away is told again until it answers: what somebody wanted stopped must not run on."""
+        tried = Decision.objects.filter(
+            recording=self.book.recording, segment=self.row.segment, command=SwitchCommand.Command.STOP
+        ).count()
+        return tried < MOST_TRIES or self.row.state == SwitchCommand.State.EXPIRED
 
     def _alarm(self, what: str) -> None:
         problem = f"{what}: {self.row.reason or 'it did not say why'}"
@@ -157,8 +188,9 @@ def take_report(books: Sequence[Book], event: CallEvent) -> None:
     if not isinstance(event, REPORTS):
         return
     book = next((each for each in books if str(each.recording.pk) == event.recording_id), None)
-    segment = book.segments[-1] if book and book.segments else None
+    segment = _segment_of(book, event) if book else None
     if book is None or segment is None:
+        log.info("report of an unknown segment", recording=event.recording_id, segment=event.segment)
         return
     if isinstance(event, RecordingStarted):
         _began(book, segment, event.at)
@@ -168,17 +200,31 @@ def take_report(books: Sequence[Book], event: CallEvent) -> None:
         if unasked:
             book.begin_gap(book.medium, Gap.Reason.FAILED, Reason(event.at, Cause.RETRY, record=True, via=Via.SWITCH))
             book.note_problem(f"The switch stopped recording by itself{f': {event.reason}' if event.reason else ''}.")
+            if not event.segment:  # it may have meant an earlier one
+                book.stop_for_sure(segment, Reason(event.at, Cause.RETRY, record=False, via=Via.SWITCH))
     else:
         book.note_problem(f"The switch failed to record: {event.reason or 'it did not say why'}.")
         _failed(book, segment, event.reason, event.at)
     book.settle()
 
 
+def _segment_of(book: Book, event: Report) -> Segment | None:
+    """The segment that the switch names; when it names none, the one of which that was to be expected."""
+    if event.segment:
+        return next((each for each in book.segments if each.number == event.segment), None)
+    stopping = [each for each in book.segments if each.state == Segment.State.STOPPING]
+    if stopping and not isinstance(event, RecordingStarted):
+        return stopping[0]
+    return book.segments[-1] if book.segments else None
+
+
 def _began(book: Book, segment: Segment, at: datetime) -> None:
     over = book.recording.ended_at
-    if segment.started_at is not None or (segment.state != Segment.State.STARTING and over is None):
+    is_stopping = segment.state == Segment.State.STOPPING
+    if segment.started_at is not None or not (segment.state == Segment.State.STARTING or is_stopping or over):
         return
-    segment.state, segment.started_at, segment.problem = Segment.State.RUNNING, at, ""
+    segment.started_at, segment.problem = at, ""
+    segment.state = Segment.State.STOPPING if is_stopping else Segment.State.RUNNING
     if over is not None:  # the call was quicker than the confirmation
         segment.state, segment.started_at, segment.ended_at = Segment.State.ENDED, min(at, over), over
         book.recording.state, book.recording.problem = Recording.State.PROCESSING, ""
@@ -187,7 +233,7 @@ def _began(book: Book, segment: Segment, at: datetime) -> None:
     if book.recording.started_at is None:
         book.recording.started_at = at
         book.recording.save(update_fields=["started_at"])
-    if not book.is_held_back:
+    if not book.is_held_back and not is_stopping:
         book.end_gap(book.medium, at)
     book.say("recording_started", at, segment=segment.number)
 
@@ -203,11 +249,29 @@ def _ended(book: Book, segment: Segment, at: datetime, *, reason: str = "") -> N
     if gap and at > gap.since and not (gap.reason == Gap.Reason.PAUSED and was_silent):
         gap.since = at  # until then it was recorded
         gap.save(update_fields=["since"])
+    _account_for_stop(book, segment, at)
     book.say("recording_stopped", at, segment=segment.number, reason=reason or segment.end_reason)
 
 
+def _account_for_stop(book: Book, segment: Segment, at: datetime) -> None:
+    """A stop that came while a resume was under way: the pause ends here, and what stopped it begins."""
+    if book.current is not None or segment.end_reason not in _STOPS:
+        return
+    gap = book.open_gap(book.medium)
+    if gap and gap.reason == Gap.Reason.PAUSED and gap.ended_via:
+        book.end_gap(book.medium, at)
+    book.begin_gap(book.medium, Gap.Reason(segment.end_reason), _who_stopped(book, at))
+
+
+def _who_stopped(book: Book, at: datetime) -> Reason:
+    last = Decision.objects.filter(recording=book.recording, medium=book.medium, record=False).order_by("id").last()
+    why = Reason(at, Cause.RETRY, record=False)
+    return replace(why, actor=actor_named(last.actor), via=Via(last.via)) if last else why
+
+
 def _failed(book: Book, segment: Segment, reason: str, at: datetime) -> None:
-    if segment.state == Segment.State.STARTING:
+    never_ran = segment.state == Segment.State.STOPPING and segment.started_at is None
+    if segment.state == Segment.State.STARTING or never_ran:
         segment.state, segment.problem = Segment.State.FAILED, reason[:300]
     elif segment.state in (Segment.State.RUNNING, Segment.State.STOPPING):
         segment.state, segment.ended_at, segment.problem = Segment.State.ENDED, at, reason[:300]

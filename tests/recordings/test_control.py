@@ -197,7 +197,7 @@ def test_a_word_by_code_is_decided_once(stage: Stage) -> None:
 def test_feature_codes_start_and_stop(stage: Stage) -> None:
     lines = [*inbound("102"), code(10, "*44"), code(20, "*45"), code(30, "*44"), over(40)]
     assert stage.play(*lines) == ["10 start audio 1", "20 stop audio 1", "30 start audio 2"]
-    assert gaps() == [("audio", "stopped", 20.25, 30.25, "system Voxledger", "")]
+    assert gaps() == [("audio", "stopped", 20.25, 30.25, "phone 102", "")]
 
 
 @pytest.mark.parametrize("leg", ["caller", "nobody"])
@@ -231,6 +231,154 @@ def test_pausing_the_audio_pauses_the_sound_of_the_video(stage: Stage, acme: Ten
     control.command(acme, SESSION, Operation.RESUME, ["audio"], actor=ADMIN, via=Via.REST)
     stage.obey()
     assert Gap.objects.filter(until=None).count() == 0
+
+
+@pytest.fixture
+def film(stage: Stage, acme: Tenant) -> Stage:
+    """A video call recorded in both media, whose audio 101 pauses at second 10."""
+    acme.enable_extension_audio_recording = acme.enable_extension_video_recording = True
+    stage.play(*inbound(media=["audio", "video"]))
+    _pause_audio(stage, acme)
+    return stage
+
+
+def _pause_audio(stage: Stage, tenant: Tenant, operation: Operation = Operation.PAUSE) -> None:
+    control.command(tenant, SESSION, operation, ["audio"], actor=ADMIN, via=Via.REST)
+    stage.second += 5
+    stage.obey()
+
+
+def test_a_paused_sound_stays_paused_in_the_next_segment_of_a_film(film: Stage, acme: Tenant) -> None:
+    before = len(film.commands)
+    since = Gap.objects.get(recording__medium="video").since
+    film.extension("103")
+    film.play(left(30, "a"), *joined(31, "b", ext("103")))
+    assert film.commands[before:] == [
+        "32 stop audio 1", "32 stop video 1", "32 start video 2", "32 pause audio sound of video 2",
+    ]  # fmt: skip
+    gap = Gap.objects.get(recording__medium="video", medium="audio")
+    assert (gap.since, gap.until, gap.begun_by) == (since, None, "user admin")  # silent all the time
+    _pause_audio(film, acme, Operation.RESUME)
+    assert film.commands[before + 4 :] == ["37 start audio 2", "37 resume audio sound of video 2"]
+    assert not Gap.objects.filter(until=None).exists()
+
+
+def test_a_film_begun_in_a_pause_of_the_audio_begins_without_sound(stage: Stage, acme: Tenant) -> None:
+    acme.enable_extension_audio_recording = acme.enable_extension_video_recording = True
+    stage.play(*inbound())
+    _pause_audio(stage, acme)
+    assert stage.play((20, "media.changed", {"media": ["audio", "video"]}))[2:] == [
+        "20 start video 1", "20 pause audio sound of video 1",
+    ]  # fmt: skip
+
+
+def test_a_retried_start_of_a_film_keeps_its_sound_paused(film: Stage) -> None:
+    film.extension("103")
+    film.refuses = {"start": "Busy"}
+    film.play(left(30, "a"), *joined(31, "b", ext("103")))
+    assert film.commands[-2:] == ["32 start video 4", "32 pause audio sound of video 4"]
+
+
+def test_the_sound_of_a_film_is_paused_where_only_video_is_recorded(stage: Stage, acme: Tenant) -> None:
+    acme.enable_extension_video_recording = True
+    stage.extension("105")
+    stage.play(*inbound("105", media=["audio", "video"]))
+    _pause_audio(stage, acme)
+    _pause_audio(stage, acme, Operation.RESUME)
+    assert stage.commands == ["5 start video 1", "10 pause audio sound of video 1", "15 resume audio sound of video 1"]
+    assert [(gap.medium, gap.reason) for gap in Gap.objects.filter(recording__medium="video")] == [("audio", "paused")]
+
+
+def test_a_sound_paused_in_a_paused_film_stays_so_when_the_film_goes_on(stage: Stage, acme: Tenant) -> None:
+    acme.enable_extension_audio_recording = acme.enable_extension_video_recording = True
+    stage.play(*inbound(media=["audio", "video"]))
+    control.command(acme, SESSION, Operation.PAUSE, ["video"], actor=ADMIN, via=Via.REST)
+    _pause_audio(stage, acme)
+    control.command(acme, SESSION, Operation.RESUME, ["video"], actor=ADMIN, via=Via.REST)
+    stage.obey()
+    assert [gap.medium for gap in Gap.objects.filter(recording__medium="video", until=None)] == ["audio"]
+
+
+def test_a_film_stopped_because_its_sound_could_not_be_paused_comes_back(stage: Stage, acme: Tenant) -> None:
+    acme.enable_extension_video_recording = True
+    stage.extension("105")
+    stage.refuses = {"pause": "No such leg"}
+    stage.play(*inbound("105", media=["audio", "video"]))
+    _pause_audio(stage, acme)
+    assert stage.commands[1:] == ["10 pause audio sound of video 1", "10 stop video 1"]
+    stage.refuses = {}
+    _pause_audio(stage, acme, Operation.RESUME)
+    assert stage.commands[3:] == ["15 start video 2"]
+    assert not Gap.objects.filter(until=None).exists()
+
+
+def test_a_merge_carries_the_pause_of_a_sound(film: Stage) -> None:
+    """101 pauses the sound, asks 102 by video, and the caller's call goes on as that one."""
+    other = "consult"
+    film.play(
+        (20, "call.started", {
+            "session_id": other, "domain": "acme.test", "caller": ext("101"), "callee": ext("102"),
+            "media": ["audio", "video"],
+        }),
+        (20, "target.added", {"session_id": other, "target_id": "c", "callee": ext("102")}),
+        (25, "target.answered", {"session_id": other, "target_id": "c"}),
+    )  # fmt: skip
+    before = len(film.commands)
+    film.play(
+        (40, "session.merged", {"into": other}),
+        (40, "target.ended", {"target_id": "a", "end_reason": "attended_transfer_complete"}),
+        (40, "caller.left", {"session_id": other, "end_reason": "attended_transfer_complete"}),
+    )
+    assert "40 pause audio sound of video 1" in film.commands[before:]
+    own = Gap.objects.filter(recording__switch_session_id=other, medium="audio", until=None)
+    assert sorted(own.values_list("recording__medium", flat=True)) == ["audio", "video"]
+
+
+def consultations(*names: str) -> list[Line]:
+    """Calls of 101 beside the first, each answered."""
+    lines: list[Line] = []
+    for second, name in enumerate(names, 20):
+        lines += [
+            (second, "call.started", {
+                "session_id": name, "domain": "acme.test", "caller": ext("101"), "callee": ext("102"),
+            }),
+            (second, "target.added", {"session_id": name, "target_id": name, "callee": ext("102")}),
+            (second, "target.answered", {"session_id": name, "target_id": name}),
+        ]  # fmt: skip
+    return lines
+
+
+def test_a_chain_of_merged_calls_keeps_its_recordings_together(stage: Stage, acme: Tenant) -> None:
+    stage.play(*inbound(), *consultations("second", "third"))
+    stage.play((30, "session.merged", {"session_id": "third", "into": "second"}))
+    stage.play((31, "session.merged", {"session_id": "second", "into": SESSION}))
+    assert list(Recording.objects.values_list("session_id", flat=True)) == [SESSION] * 3
+    control.command(acme, "third", Operation.PAUSE, ["audio"], actor=ADMIN, via=Via.REST)
+    stage.obey()
+    assert stage.commands[-1] == "31 pause audio 1"
+    stage.play(over(40))
+    assert set(Recording.objects.values_list("state", flat=True)) == {"processing"}
+
+
+def test_a_consultation_that_had_ended_before_its_merge_was_told_goes_with_it(stage: Stage) -> None:
+    stage.play(*inbound(), *consultations("second"))
+    stage.play((30, "call.ended", {"session_id": "second", "ended_reason": "caller_disconnect", "status_code": 0}))
+    stage.play((31, "session.merged", {"session_id": "second", "into": SESSION}))
+    assert list(Recording.objects.values_list("session_id", flat=True)) == [SESSION] * 2
+
+
+def test_a_merge_and_the_end_told_at_once_move_the_recording_too(stage: Stage) -> None:
+    stage.play(*inbound(), *consultations("second"))
+    stage.play((31, "session.merged", {"session_id": "second", "into": SESSION}), over(31))
+    assert list(Recording.objects.values_list("session_id", "state")) == [(SESSION, "processing")] * 2
+
+
+def test_a_pause_begun_while_the_longest_is_looked_for_stays(stage: Stage, acme: Tenant) -> None:
+    stage.play(*inbound(), code(10, "*48"))
+    since = {"actor": ADMIN, "via": Via.LONGEST_PAUSE}
+    with pytest.raises(control.NotRecordingError):
+        control.command(acme, SESSION, Operation.RESUME, ["audio"], paused_before=at(10), **since)  # type: ignore[arg-type]
+    assert Gap.objects.get().ended_via == ""
 
 
 def test_a_pause_outlives_a_transfer(stage: Stage) -> None:
@@ -384,15 +532,6 @@ def test_what_a_switch_can_never_do_is_tried_once(stage: Stage, acme: Tenant) ->
     assert stage.play(*inbound("105", media=["audio", "video"])) == ["5 start video 1"]
     assert state() == [("video", "failed", True)]
     assert stage.play((20, "party.held", {"leg": "a"})) == ["5 start video 1"]
-
-
-def test_a_recording_that_the_switch_drops_is_started_again(stage: Stage) -> None:
-    stage.play(*inbound())
-    recording_id = str(Recording.objects.get().pk)
-    stopped: Line = (20, "recording.stopped", {"recording_id": recording_id, "reason": "channel gone"})
-    assert stage.play(stopped)[1:] == ["20 start audio 2"]
-    assert gaps() == [("audio", "failed", 20, 20.25, "system Voxledger", "")]
-    assert state() == [("audio", "recording", True)]
 
 
 def test_a_call_that_ends_before_the_confirmation_still_has_its_segment(stage: Stage) -> None:

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,12 +153,16 @@ def _modules_folder(root: Path) -> str:
     return "/" + str(found.relative_to(root))
 
 
-def _lay_out(folder: Path, root: Path, values: dict[str, str]) -> None:
-    """Writes the run's configuration: our templates, and what an administrator adds, as it stands in deploy/."""
+def _lay_out(folder: Path, root: Path, values: dict[str, str], conf: Path) -> None:
+    """Writes the run's configuration: our templates, and what an administrator adds, as it stands in deploy/.
+
+    A template in `conf` takes the place of its namesake here.
+    """
     etc = folder / "etc"
     for part in ("etc/voxledger", "db", "spool/recording", "spool/monitor", "spool/tmp", "run", "log"):
         (folder / part).mkdir(parents=True)
-    for template in sorted((HERE / "conf").glob("*.conf")):
+    templates = {template.name: template for each in (HERE / "conf", conf) for template in each.glob("*.conf")}
+    for template in templates.values():
         text = template.read_text()
         for name, value in values.items():
             text = text.replace(f"@{name}@", value)
@@ -220,8 +224,13 @@ def running_asterisk(
     http_port: int | None = None,
     trunk_port: int | None = None,
     start_timeout: float = 60.0,
+    conf: Path = HERE / "conf",
+    more: Mapping[str, str] | None = None,
 ) -> Iterator[Asterisk]:
-    """Asterisk, up and answering; ports not named are free ones."""
+    """Asterisk, up and answering; ports not named are free ones.
+
+    `conf` holds templates that take the place of some of this rig's, `more` what those name beside its own values.
+    """
     _check(root)
     with contextlib.ExitStack() as stack:
         # `prepare` takes this lock alone before it touches the tree.
@@ -249,8 +258,9 @@ def running_asterisk(
             "MODULES": _modules_folder(root),
             "EXTENSIONS": _extensions_section(),
             "SECRET": asterisk.secret,
+            **(more or {}),
         }
-        _lay_out(folder, root, values)
+        _lay_out(folder, root, values, conf)
         with open(folder / "log" / "start.log", "wb") as start_log:
             namespaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
             process = subprocess.Popen(

@@ -10,6 +10,7 @@ import orjson
 from django.db import connection
 from django.utils import timezone
 
+from cdr import tallies
 from cdr.documents import CALL_CDR, CDR_DELETED, CDR_UPDATED, CallTarget, unix, v16_document, v22_document, v22_of
 from cdr.models import CDR, DeletedCDR, RateRule, Target
 from cdr.rating import Rate
@@ -63,10 +64,12 @@ def write(tenant: Tenant, switch_id: int, records: Sequence[Record], cdr_ids: Ma
     drafts = [_draft(tenant, record, targets, now) for _, record, targets in numbered]
     rows = [(cdr_id, switch_id, False, 1, *_record_row(record)) for cdr_id, record, _ in numbered]
     target_rows = _target_rows((cdr_id, targets) for cdr_id, _, targets in numbered)
+    counted = tallies.tallied(records)
     # From here on the tenant's counter is held: everything that can be made ready is.
     told = event_log.append(drafts)
     _copy("cdr_cdr", _RECORD_COLUMNS, ((*row, event.id) for row, event in zip(rows, told, strict=True)))
     _copy("cdr_target", _TARGET_COLUMNS, target_rows)
+    tallies.apply(counted)
 
 
 def _draft(tenant: Tenant, record: Record, targets: list[tuple[int, TargetRecord]], now: datetime) -> event_log.Draft:
@@ -76,14 +79,17 @@ def _draft(tenant: Tenant, record: Record, targets: list[tuple[int, TargetRecord
 
 def delete(tenant: Tenant, session_ids: Sequence[str]) -> int:
     """Deletes records with their targets, and tells that they are gone. Returns how many stood."""
-    standing = sorted(CDR.objects.filter(session_id__in=session_ids).values_list("session_id", flat=True))
-    if not standing:
+    rows = CDR.objects.select_for_update().filter(session_id__in=session_ids).order_by("session_id")
+    gone = [record_from(row) for row in rows.prefetch_related("targets")]
+    if not gone:
         return 0
+    standing = [record.session_id for record in gone]
     CDR.objects.filter(session_id__in=standing).delete()
     now = timezone.now()
     said = {"event_type": CDR_DELETED, "session_id": "", "tenant_id": str(tenant.pk), "time": unix(now)}
     told = event_log.append([event_log.Draft(CDR_DELETED, each, now, said | {"session_id": each}) for each in standing])
     DeletedCDR.objects.bulk_create([DeletedCDR(session_id=event.session_id, changed_in=event.id) for event in told])
+    tallies.apply(tallies.tallied((), gone))
     return len(standing)
 
 
@@ -97,6 +103,7 @@ def correct(tenant: Tenant, switch_id: int, records: Sequence[Record]) -> None:
         .order_by("session_id")
     }
     drafts: list[event_log.Draft] = []
+    changed: list[tuple[Record, Record]] = []
     for record in records:
         row = standing.get(record.session_id)
         if row is None:
@@ -110,9 +117,11 @@ def correct(tenant: Tenant, switch_id: int, records: Sequence[Record]) -> None:
             build(record, targets, tenant, event_type=CDR_UPDATED) | {"changes": changes}
             for build in (v16_document, v22_document)
         ]
+        changed.append((before, record))
         drafts.append(event_log.Draft(CDR_UPDATED, record.session_id, timezone.now(), documents[0], documents[1]))
     for event in event_log.append(drafts):
         CDR.objects.filter(session_id=event.session_id).update(changed_in=event.id)
+    tallies.apply(tallies.tallied((after for _, after in changed), (before for before, _ in changed)))
 
 
 def record_from(row: CDR) -> Record:

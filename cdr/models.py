@@ -184,6 +184,44 @@ class Target(models.Model):
         return f"{self.callee} ({self.position})"
 
 
+class Tally(models.Model):
+    """How many calls began in one quarter of an hour, and what they add up to, for one value of one subject.
+
+    Kept by the ledger in the transaction of each record (`cdr.tallies`). A quarter, in UTC, because the days and hours
+    of every zone in use begin at one.
+    """
+
+    class Subject(models.TextChoices):
+        ALL = "", "All calls"
+        EXTENSION = "extension", "Extension"
+        TRUNK = "trunk", "Trunk"
+        DID = "did", "DID/DDI"
+        END_REASON = "end_reason", "End reason"
+
+    subject = models.CharField(max_length=10, choices=Subject.choices, blank=True)
+    value = models.CharField(max_length=100, blank=True)
+    bucket = models.DateTimeField()  # its beginning
+    direction = models.CharField(max_length=16, choices=Direction.choices)
+    calls = models.IntegerField()
+    answered = models.IntegerField()
+    missed = models.IntegerField()  # came in and were not answered
+    met = models.IntegerField()  # reached a person, not only a menu or a queue
+    wait_seconds = models.BigIntegerField()  # of those, from the start until then
+    talk_seconds = models.BigIntegerField()
+    billed = models.IntegerField()  # have a cost
+    cost = models.DecimalField(max_digits=18, decimal_places=5)
+
+    class Meta:
+        ordering = ["subject", "bucket", "value", "direction"]
+        verbose_name_plural = "tallies"
+        constraints = [
+            models.UniqueConstraint(fields=["subject", "bucket", "value", "direction"], name="tally_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.value} {self.bucket}"
+
+
 class RateRule(models.Model):
     """What a call to a number costs (`spec/facts.md`, section 7). The longest prefix wins."""
 

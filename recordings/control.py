@@ -74,7 +74,8 @@ class ForbiddenByPolicyError(ControlError):
 
 class UnsupportedError(ControlError):
     def __init__(self, medium: str, problem: str) -> None:
-        super().__init__("unsupported", f"The switch cannot record the {medium} of this call: {problem}")
+        why = problem.partition(":")[2].strip() or problem
+        super().__init__("unsupported", f"The switch cannot record the {medium} of this call: {why}")
 
 
 @dataclass(frozen=True, slots=True)

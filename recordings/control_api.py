@@ -17,7 +17,6 @@ from accounts.roles import Permission
 from cdr import calls
 from cdr import selectors as cdr_selectors
 from cdr.api import May, MomentField
-from cdr.models import LiveSession
 from cdr.session import Session
 from recordings import live, selectors
 from recordings.books import Via
@@ -27,7 +26,9 @@ from recordings.models import Recording
 from recordings.ordered import LONGEST_WAIT_SECONDS, PATIENCE_SECONDS, WORDS, Answer, order, wait_for
 from recordings.policy import MEDIA
 
-_STATUS = {"call_not_found": 404, "not_a_party": 403, "forbidden_by_policy": 403, "not_recording": 409}
+_STATUS = {
+    "call_not_found": 404, "not_a_party": 403, "forbidden_by_policy": 403, "not_recording": 409, "unsupported": 409,
+}  # fmt: skip
 _STATES = ["off", *(Recording.State(each).value for each in ("starting", "recording", "paused", "stopped", "failed"))]
 
 
@@ -184,6 +185,5 @@ def _failure(answer: Answer, seconds: int) -> tuple[str, int, str]:
 
 def _recording_now(session_id: str, request: Request) -> Any:
     """A call that was merged into another goes on as that one."""
-    merged = LiveSession.objects.filter(session_id=session_id).values_list("merged_into", flat=True).first()
-    told = recording_of_calls(calls.sessions_now([merged or session_id]), partial(may, request))
+    told = recording_of_calls(calls.sessions_now([calls.root_of(session_id)]), partial(may, request))
     return next((each["recording"] for each in told.values()), None)

@@ -162,7 +162,7 @@ def _session_of(wish: Wish, message: Message) -> str:
     found = calls.session_with_call_id(message.call_id)
     if found is None:
         raise RefusedError(404, "Not Found", "There is no call in progress with this Call-ID")
-    if wish.session_id and wish.session_id != found:
+    if wish.session_id and calls.root_of(wish.session_id) != found:
         raise RefusedError(400, "Bad Request", "The dialog is that of another session")
     return found
 

@@ -191,6 +191,17 @@ def test_silent_switch_is_told_as_not_confirmed(stage: Stage, monkeypatch: pytes
     assert post(admin, "pause-recording", wait=1)[1]["error"]["message"] == "The switch has not answered within 1 s."
 
 
+def test_start_of_what_the_switch_never_records_says_why(stage: Stage) -> None:
+    stage.extension("105", video=True)
+    stage.refuses = {"start": "unsupported: this switch records no video."}
+    stage.play(*inbound("105", media=["audio", "video"]))
+    answer = post(program(), "start-video-recording", wait=0)
+    assert (code(answer), answer[1]["error"]["message"]) == (
+        (409, "unsupported"),
+        "The switch cannot record the video of this call: this switch records no video.",
+    )
+
+
 # --- With a switch that answers meanwhile --------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from tenants.models import Tenant
 
 THEMES = ("light", "dark")
 DENSITIES = ("compact", "roomy")
+KEYS = ("off",)
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Entry:
     label: str
     url_name: str
     icon: str
+    key: str = ""  # after "g"
+    holds: tuple[str, ...] = ()  # pages elsewhere in the addresses that belong to this one
 
 
 @dataclass(frozen=True)
@@ -37,54 +40,72 @@ class Link:
     href: str
     icon: str
     current: bool
+    key: str = ""
 
 
 TENANT_MENU = (
-    Section("", (Entry("Home", "home", "home"),)),
+    Section("", (Entry("Home", "home", "home", "h"),)),
     Section(
         "Call Statistics",
         (
-            Entry("CDR", "cdr-list", "ledger"),
-            Entry("Call Recordings", "recordings", "reel"),
-            Entry("Reconciliation", "reconciliation", "quarantine"),
-            Entry("Live Calls", "live-calls", "live"),
-            Entry("Reports", "reports", "report"),
+            Entry("CDR", "cdr-list", "ledger", "c"),
+            Entry("Call Recordings", "recordings", "reel", "r", holds=("reconciliation",)),
+            Entry("Live Calls", "live-calls", "live", "l"),
+            Entry("Reports", "reports", "report", "p"),
         ),
     ),
-    Section("Call Manager", (Entry("Users", "users", "users"),)),
+    Section("Call Manager", (Entry("Users", "users", "users", "u"),)),
     Section(
         "Company",
         (
-            Entry("General", "company-general", "building"),
-            Entry("Event URL", "event-url", "hook"),
-            Entry("API tokens", "api-tokens", "key"),
+            Entry("General", "company-general", "building", "o"),
+            Entry("Event URL", "event-url", "hook", "e"),
+            Entry("API tokens", "api-tokens", "key", "t"),
             Entry("Feature codes", "feature-codes", "hash"),
+            Entry("Rates", "rates", "coin"),
             Entry("Retention", "retention", "archive"),
         ),
     ),
-    Section("Logs", (Entry("Audit", "audit", "audit"),)),
+    Section("Logs", (Entry("Audit", "audit", "audit", "a"),)),
 )
 SYSTEM_MENU = (
     Section(
         "",
         (
-            Entry("Home", "home", "home"),
-            Entry("Tenants", "tenants", "building"),
-            Entry("Trunks", "trunks", "trunk"),
-            Entry("Inbound Rules", "inbound-rules", "in"),
-            Entry("Switches", "switches", "server"),
-            Entry("Quarantine", "quarantine", "quarantine"),
+            Entry("Home", "home", "home", "h"),
+            Entry("Tenants", "tenants", "building", "t"),
+            Entry("Trunks", "trunks", "trunk", "k"),
+            Entry("Inbound Rules", "inbound-rules", "in", "i"),
+            Entry("Switches", "switches", "server", "s"),
+            Entry("Quarantine", "quarantine", "quarantine", "q"),
         ),
     ),
-    Section("Advanced", (Entry("Settings", "settings-general", "gear"),)),
+    Section("Advanced", (Entry("Settings", "settings-general", "gear", "g"),)),
     Section(
         "Logs",
         (
-            Entry("Administrators", "administrators", "users"),
-            Entry("API tokens", "api-tokens", "key"),
-            Entry("Audit", "audit", "audit"),
+            Entry("Administrators", "administrators", "users", holds=("api-tokens",)),
+            Entry("Audit", "audit", "audit", "a"),
         ),
     ),
+)
+# Pages that the menu does not name: other pages link to them, and the search finds them.
+TENANT_PAGES = (
+    Section("Call Statistics", (Entry("Reconciliation", "reconciliation", "quarantine"),)),
+    Section(
+        "Company",
+        (
+            Entry("Trash", "trash", "trash"),
+            Entry("Legal holds", "holds", "lock"),
+            Entry("What would happen?", "recording-check", "help"),
+        ),
+    ),
+    Section("You", (Entry("Profile", "profile", "edit"), Entry("Keys and display", "display", "theme"))),
+)
+SYSTEM_PAGES = (
+    Section("Administrators", (Entry("API tokens", "api-tokens", "key"),)),
+    Section("Advanced", (Entry("What would happen?", "recording-check", "help"),)),
+    Section("You", (Entry("Profile", "profile", "edit"), Entry("Keys and display", "display", "theme"))),
 )
 
 
@@ -98,22 +119,38 @@ def _door(urlconf: str | None, url_name: str) -> tuple[str, Permission | None] |
     return address, getattr(resolve(address, urlconf=urlconf).func, "permission", None)
 
 
-def menu_of(person: Person, path: str, *, system: bool) -> list[tuple[str, list[Link]]]:
-    """Only pages that exist and that this person may open; the current one is the longest that the path lies under."""
-    allowed: list[tuple[str, Entry, str]] = []
-    for section in SYSTEM_MENU if system else TENANT_MENU:
+def _allowed(person: Person, sections: tuple[Section, ...]) -> list[tuple[str, Entry, str]]:
+    """Section, entry and address of each page that exists on this host and that this person may open."""
+    found = []
+    for section in sections:
         for entry in section.entries:
             door = _door(get_urlconf(), entry.url_name)
             if door and door[1] is not None and person.may(door[1]):
-                allowed.append((section.label, entry, door[0]))
-    under = [
-        href for _, _, href in allowed if path == href or (href != "/" and path.startswith(href.rstrip("/") + "/"))
-    ]
-    current = max(under, key=len, default="")
+                found.append((section.label, entry, door[0]))
+    return found
+
+
+def pages_of(person: Person, *, system: bool) -> list[tuple[str, Entry, str]]:
+    """All that a search for a page may find."""
+    return _allowed(person, SYSTEM_MENU + SYSTEM_PAGES if system else TENANT_MENU + TENANT_PAGES)
+
+
+def menu_of(person: Person, path: str, *, system: bool) -> list[tuple[str, list[Link]]]:
+    """Only pages that exist and that this person may open; the current one is the longest that the path lies under."""
+    allowed = _allowed(person, SYSTEM_MENU if system else TENANT_MENU)
+    under: dict[str, str] = {}  # an address that the path lies under, and the entry it belongs to
+    for _, entry, href in allowed:
+        held = [door[0] for name in entry.holds if (door := _door(get_urlconf(), name))]
+        under |= {address: href for address in (href, *held) if _lies_under(path, address)}
+    current = under[max(under, key=len)] if under else ""
     menu: dict[str, list[Link]] = {}
     for label, entry, href in allowed:
-        menu.setdefault(label, []).append(Link(entry.label, href, entry.icon, href == current))
+        menu.setdefault(label, []).append(Link(entry.label, href, entry.icon, href == current, entry.key))
     return list(menu.items())
+
+
+def _lies_under(path: str, address: str) -> bool:
+    return path == address or (address != "/" and path.startswith(address.rstrip("/") + "/"))
 
 
 def zone_of(person: Person | None, tenant: Tenant | None) -> ZoneInfo:
@@ -157,6 +194,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
             "zone": zone_words(),
             "theme": _choice(request, "theme", THEMES),
             "density": _choice(request, "density", DENSITIES),
+            "keys": _choice(request, "keys", KEYS),
             "request_id": getattr(request, "request_id", ""),
         },
     }

@@ -1,6 +1,7 @@
 // Rows of a table[data-rows]: double-click or Enter opens the row's a[data-open], j and k move, x marks, "." opens Action, "/" searches.
 const rows = () => [...document.querySelectorAll("table[data-rows] > tbody > tr:has([data-open])")];
 const current = () => document.querySelector("table[data-rows] tr.cursor");
+const off = () => document.documentElement.dataset.keys === "off";
 const typing = (target) => target.closest("input:not([type=checkbox]), select, textarea, dialog, [popover], [contenteditable]");
 
 const moveTo = (row) => {
@@ -19,6 +20,7 @@ document.addEventListener("dblclick", (event) => {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+  if (off() && event.key !== "Enter") return;
   const all = rows();
   const at = all.indexOf(current());
   const row = all[at];

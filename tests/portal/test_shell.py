@@ -52,7 +52,7 @@ def test_menu_holds_what_the_person_may_open(sign_in: Any, role: Role, entries: 
 def test_menu_marks_the_page_it_is_on(sign_in: Any) -> None:
     client = sign_in(Role.ADMIN)
     for address, entry in (("/", "Home"), ("/call-statistics/cdr", "CDR"), ("/users", "Users")):
-        marked = re.findall(r'aria-current="page"><svg.*?</svg>([^<]+)</a>', client.get(address).content.decode())
+        marked = re.findall(r'aria-current="page"[^>]*><svg.*?</svg>([^<]+)</a>', client.get(address).content.decode())
         assert marked == [entry]
 
 
@@ -141,3 +141,16 @@ def test_a_form_without_its_token_is_refused_kindly(acme: Tenant) -> None:
 def test_unknown_hosts_get_nothing(tenants: None) -> None:
     assert Client(headers={"host": "evil.example"}).get("/").status_code == 404
     assert settings.ALLOWED_HOSTS == ["acme.portal.test"]
+
+
+def test_menu_holds_only_pages_that_exist_in_the_order_of_the_specification(sign_in: Any) -> None:
+    whole = ["Home", "CDR", "Call Recordings", "Live Calls", "Reports", "Users", "General", "Event URL", "API tokens",
+             "Feature codes", "Rates", "Retention", "Audit"]  # fmt: skip
+    shown = menu(sign_in(Role.ADMIN).get("/"))
+    assert shown == [name for name in whole if name in shown]
+    assert len(shown) >= 11
+
+
+def test_page_beside_the_menu_marks_the_entry_it_belongs_to(sign_in: Any) -> None:
+    page = sign_in(Role.ADMIN).get("/call-statistics/reconciliation/calls").content.decode()
+    assert re.findall(r'aria-current="page" data-go="r"><svg.*?</svg>([^<]+)</a>', page) == ["Call Recordings"]

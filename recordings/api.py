@@ -1,6 +1,7 @@
 """Recordings over REST: the list with its filters, one with its ledger, its file, its waveform, who listened."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from functools import partial
 from typing import Any, ClassVar, cast
@@ -23,7 +24,7 @@ from cdr.models import CDR
 from recordings import playback, plays, trash
 from recordings.errors import VaultError
 from recordings.forms import REASON_LENGTH, RecordingFilterForm, RecordingFilters
-from recordings.joined import Joined
+from recordings.joined import offered_name
 from recordings.models import MEDIUM_CHOICES, Gap, Play, Recording, RecordingFile, Segment
 from recordings.player import peaks_of, stretches_of_recording
 from recordings.selectors import (
@@ -36,8 +37,10 @@ from recordings.selectors import (
     sees_plays,
     shown,
     visible_recordings,
+    with_files,
 )
 from tenants.models import Tenant
+from tenants.schemas import current_schema
 
 CONTENT_TYPES = {"audio": "audio/wav", "video": "video/mp4"}
 
@@ -134,10 +137,7 @@ class RecordingDetailSerializer(RecordingSerializer):
     gaps = GapSerializer(many=True)
 
     def get_file_name(self, recording: Recording) -> str | None:
-        try:
-            return Joined(recording).file_name if recording.state == Recording.State.READY else None
-        except VaultError:
-            return None
+        return offered_name(recording, self.context["tenant"]) if recording.state == Recording.State.READY else None
 
 
 class PlaySerializer(serializers.Serializer[Play]):
@@ -241,8 +241,8 @@ class RecordingDetail(RecordingDoor):
     @extend_schema(operation_id="recordings_retrieve", summary="One recording", responses=RecordingDetailSerializer)
     def get(self, request: Request, recording_id: str) -> Response:
         """With its segments, their files and its gaps. One that was deleted is still told of."""
-        recording = _recording(request, recording_id)
-        return Response(RecordingDetailSerializer(recording).data)
+        recording = row_or_404(with_files(visible_recordings(request.user, partial(may, request))), recording_id)
+        return Response(RecordingDetailSerializer(recording, context={"tenant": _tenant(request)}).data)
 
     @extend_schema(operation_id="recordings_destroy", summary="Delete a recording", responses={204: None})
     def delete(self, request: Request, recording_id: str) -> Response:
@@ -349,8 +349,13 @@ def _tenant(request: Request) -> Tenant:
     return tenant
 
 
-def of_call(call: CDR, asker: Asker) -> Mapping[str, Any]:
-    """The call's recordings, for whoever may see them. Fills the slot of `cdr.api`."""
-    rows = recordings_of(visible_recordings(asker.person, asker), call.session_id)
-    rows = rows.prefetch_related("segments__file", "gaps")
-    return {"recordings": RecordingDetailSerializer(cast(Any, rows), many=True).data}
+def of_calls(calls: Sequence[CDR], asker: Asker) -> list[Mapping[str, Any]]:
+    """The recordings of each call, for whoever may see them. Fills the slot of `cdr.api`."""
+    rows = recordings_of(visible_recordings(asker.person, asker), [call.session_id for call in calls])
+    told = RecordingDetailSerializer(
+        cast(Any, with_files(rows)), many=True, context={"tenant": Tenant.objects.get(schema_name=current_schema())}
+    ).data
+    found: dict[str, list[Any]] = defaultdict(list)
+    for each in told:
+        found[each["session_id"]].append(each)
+    return [{"recordings": found[call.session_id]} for call in calls]

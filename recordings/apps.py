@@ -29,7 +29,7 @@ class RecordingsConfig(AppConfig):
         calls.listeners.append(watching.on_calls)
         live_api.call_parts.append(control_api.recording_of_calls)
         live_api.call_fields["recording"] = lambda: control_api.RecordingNowSerializer(allow_null=True)
-        api.detail_parts.append(story_views.story_detail)
+        api.detail_parts.append(story_views.story_details)
         api.detail_fields.update(story_views.story_fields())
         views.page_parts += [listening_views.recordings_of_call, story_views.story_part]
         outbox.listeners.append(reports.on_command)
@@ -39,5 +39,5 @@ class RecordingsConfig(AppConfig):
         export.media.append(leaving.add_to_export)
         trash.cleaners.append(files.clear_of)
         trash.cleaners.append(bulk.drop_with)
-        api.detail_parts.append(own_api.of_call)
+        api.detail_parts.append(own_api.of_calls)
         api.detail_fields["recordings"] = partial(own_api.RecordingDetailSerializer, many=True)

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Literal, cast
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -53,7 +53,7 @@ class Joined:
 
     @property
     def content_type(self) -> str:
-        return MP4 if self.recording.medium == "video" else WAV
+        return content_type_of(self.recording)
 
     @property
     def size(self) -> int:
@@ -72,13 +72,7 @@ class Joined:
 
     @property
     def file_name(self) -> str:
-        """`<tenant id>_<session id>_<caller>_<n>_<date-time>`, in the tenant's zone, safe on any system."""
-        tenant: Tenant = Tenant.objects.get(schema_name=current_schema())
-        began = self.recording.started_at or self.recording.created_at
-        stamp = f"{began.astimezone(ZoneInfo(tenant.time_zone)):%Y%m%d-%H%M%S}"
-        ending = "mp4" if self.content_type == MP4 else "wav"
-        parts = (str(tenant.pk), _safe(self.recording.session_id), _safe(self.recording.caller), "1", stamp)
-        return f"{'_'.join(parts)}.{ending}"
+        return file_name_of(self.recording, Tenant.objects.get(schema_name=current_schema()))
 
     def read(self, start: int = 0, end: int | None = None) -> "Iterator[bytes]":
         """The bytes from `start` to before `end`, a block at a time. What is missing shows at once."""
@@ -135,6 +129,29 @@ class _Chain(Iterator[bytes]):
             if close := getattr(stretch, "close", None):
                 close()
         self._left = []
+
+
+def content_type_of(recording: Recording) -> Literal["audio/wav", "video/mp4"]:
+    return MP4 if recording.medium == "video" else WAV
+
+
+def file_name_of(recording: Recording, tenant: Tenant) -> str:
+    """`<tenant id>_<session id>_<caller>_<n>_<date-time>`, in the tenant's zone, safe on any system."""
+    began = recording.started_at or recording.created_at
+    stamp = f"{began.astimezone(ZoneInfo(tenant.time_zone)):%Y%m%d-%H%M%S}"
+    ending = "mp4" if content_type_of(recording) == MP4 else "wav"
+    parts = (str(tenant.pk), _safe(recording.session_id), _safe(recording.caller), "1", stamp)
+    return f"{'_'.join(parts)}.{ending}"
+
+
+def offered_name(recording: Recording, tenant: Tenant) -> str | None:
+    """The name of its file if there is one; asks nothing of the database for a row of `selectors.with_files`."""
+    found = (getattr(segment, "file", None) for segment in recording.segments.all())
+    files = [file for file in found if file is not None and file.state == RecordingFile.State.READY]
+    made = getattr(recording, "joined_file", None)
+    is_made = made is not None and made.state == RecordingFile.State.READY
+    is_there = bool(files) and (len(files) == 1 or are_alike(files) or is_made)
+    return file_name_of(recording, tenant) if is_there else None
 
 
 def files_of(recording: Recording) -> list[RecordingFile]:

@@ -52,7 +52,7 @@ def recording_page(request: HttpRequest, recording_id: int) -> HttpResponseBase:
         "recording": recording,
         "call": call,
         "shown": shown_of(request, recording, call, start_s=start_of(request.GET.get("t", ""))),
-        "siblings": list(recordings_of(visible(request), recording.session_id)),
+        "siblings": list(recordings_of(visible(request), [recording.session_id])),
         "segments": list(recording.segments.select_related("file").order_by("number")),
         "may_delete": person.may(Permission.RECORDINGS_FULL),
         "simulators": simulators(),
@@ -93,7 +93,7 @@ def give_reason(request: HttpRequest, recording_id: int) -> HttpResponseBase:
 
 def recordings_of_call(request: HttpRequest, call: CDR) -> SafeString:
     """The players on a call's page. Fills the slot of `cdr.views`."""
-    rows = list(recordings_of(visible(request), call.session_id))
+    rows = list(recordings_of(visible(request), [call.session_id]))
     if not rows:
         return SafeString("")
     shown = [shown_of(request, recording, call) for recording in rows]

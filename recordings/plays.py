@@ -80,7 +80,7 @@ def add_sent(play_id: int, count: int) -> None:
 
 
 def note_bulk(bulk: Bulk, recordings: Sequence[Recording]) -> None:
-    """Every recording that goes into a ZIP, with whoever asked for it and from where: once, however often it is made."""
+    """Every recording that goes into a ZIP, with whoever asked for it and from where; once, however often made."""
     now = timezone.now()
     rows = [
         Play(

@@ -1,11 +1,11 @@
 """Reading recordings: who may see which, narrowed by filters, page by page on (creation, id), and who listened."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 
 from accounts.callers import ApiError
 from accounts.models import Extension, User
@@ -16,7 +16,7 @@ from cdr import selectors as calls
 from cdr.forms import CDRFilters, number_in
 from cdr.models import CDR
 from recordings.forms import RecordingFilters
-from recordings.models import Play, Recording
+from recordings.models import Play, Recording, RecordingFile
 
 May = Callable[[Permission], bool]
 PUT_AWAY = (Recording.State.TRASHED, Recording.State.DELETED)
@@ -143,9 +143,17 @@ def calls_of(recordings: Iterable[Recording]) -> dict[str, CDR]:
     return {row.session_id: row for row in rows}
 
 
-def recordings_of(recordings: "QuerySet[Recording]", session_id: str) -> "QuerySet[Recording]":
-    """Of one call, audio first."""
-    return shown(recordings).filter(session_id=session_id).order_by("medium", "pk")
+def recordings_of(recordings: "QuerySet[Recording]", session_ids: Sequence[str]) -> "QuerySet[Recording]":
+    """Of these calls, audio first."""
+    return shown(recordings).filter(session_id__in=session_ids).order_by("medium", "pk")
+
+
+def with_files(recordings: "QuerySet[Recording]") -> "QuerySet[Recording]":
+    """With all that is told of one: its segments and their files, its gaps, what was joined for playing."""
+    files = RecordingFile.objects.defer("peaks")
+    return recordings.prefetch_related(
+        "segments", Prefetch("segments__file", queryset=files), "gaps", Prefetch("joined_file", queryset=files)
+    )
 
 
 def plays_of(recording: Recording, after: str = "") -> "QuerySet[Play]":

@@ -3,12 +3,14 @@
 For every call, one that was never recorded too: then the story says why not.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from django.db.models import Q
+from django.db.models import Q, Window
+from django.db.models.functions import RowNumber
 
 from cdr.ladder import minutes
 from cdr.models import CDR
@@ -71,7 +73,7 @@ class Ledger:
 
 def ledger_of(call: CDR) -> Ledger:
     """With what was decided in calls that were merged into this one."""
-    ids = [call.session_id, *call.merged_sessions]
+    ids = _ids(call)
     recordings = list(Recording.objects.filter(session_id__in=ids).order_by("id"))
     return Ledger(
         decisions=decisions_of(call),
@@ -82,8 +84,21 @@ def ledger_of(call: CDR) -> Ledger:
 
 
 def decisions_of(call: CDR) -> list[Decision]:
-    rows = Decision.objects.filter(session_id__in=[call.session_id, *call.merged_sessions])
-    return sorted(rows.select_related("recording").order_by("at", "id")[:MOST_DECISIONS], key=_place)
+    return decisions_of_calls([call])[call.pk]
+
+
+def decisions_of_calls(calls: Sequence[CDR]) -> dict[int, list[Decision]]:
+    """By the id of each call, with what was decided in calls that were merged into it."""
+    rows = Decision.objects.filter(session_id__in={session_id for call in calls for session_id in _ids(call)})
+    rows = rows.annotate(number=Window(RowNumber(), partition_by="session_id", order_by=["at", "id"]))
+    rows = rows.filter(number__lte=MOST_DECISIONS)
+    found: dict[str, list[Decision]] = defaultdict(list)
+    for decision in rows.select_related("recording").order_by("at", "id"):
+        found[decision.session_id].append(decision)
+    return {
+        call.pk: sorted((each for session_id in _ids(call) for each in found[session_id]), key=_place)[:MOST_DECISIONS]
+        for call in calls
+    }
 
 
 def _place(decision: Decision) -> tuple[datetime, bool, int, int]:
@@ -91,10 +106,16 @@ def _place(decision: Decision) -> tuple[datetime, bool, int, int]:
     return decision.at, decision.rule not in _SAID, decision.command_id or 0, decision.pk
 
 
-def is_announced(call: CDR) -> bool:
-    """Whether callers were told that they are recorded."""
-    ids = [call.session_id, *call.merged_sessions]
-    return Recording.objects.filter(Q(session_id__in=ids) | Q(switch_session_id__in=ids), announced=True).exists()
+def announced_among(calls: Sequence[CDR]) -> set[int]:
+    """The ids of the calls whose callers were told that they are recorded."""
+    ids = {session_id for call in calls for session_id in _ids(call)}
+    rows = Recording.objects.filter(Q(session_id__in=ids) | Q(switch_session_id__in=ids), announced=True)
+    told = {session_id for pair in rows.values_list("session_id", "switch_session_id") for session_id in pair}
+    return {call.pk for call in calls if not told.isdisjoint(_ids(call))}
+
+
+def _ids(call: CDR) -> list[str]:
+    return [call.session_id, *call.merged_sessions]
 
 
 def second_of(call: CDR, at: datetime) -> float:

@@ -1,6 +1,6 @@
 """The story of a call's recordings on its page, and its decisions over REST, for whoever may see its recordings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from django.http import HttpRequest
@@ -9,14 +9,14 @@ from django.utils.safestring import SafeString
 from rest_framework import serializers
 
 from accounts.access import signed_in
-from accounts.numbers import is_own
+from accounts.numbers import is_own, numbers_of
 from accounts.rest import rfc3339
 from accounts.roles import Permission
 from cdr.api import Asker, MomentField
 from cdr.models import CDR
 from recordings.models import MEDIUM_CHOICES, Decision
 from recordings.selectors import sees_all
-from recordings.story import decisions_of, is_announced, ledger_of, second_of, story_of
+from recordings.story import announced_among, decisions_of_calls, ledger_of, second_of, story_of
 from recordings.words import answer_words, decision_words
 
 
@@ -58,13 +58,22 @@ class PolicyDecisionSerializer(serializers.Serializer[Decision]):
     answered_at = MomentField(allow_null=True)
 
 
-def story_detail(call: CDR, asker: Asker) -> Mapping[str, Any]:
-    """What this room adds to one call over REST beside its recordings."""
-    decisions = decisions_of(call) if sees_story(asker, call) else []
-    return {
-        "policy_decisions": [_told(call, decision) for decision in decisions],
-        "recording_announced": is_announced(call),
-    }
+def story_details(calls: Sequence[CDR], asker: Asker) -> list[Mapping[str, Any]]:
+    """What this room adds to each call over REST beside its recordings."""
+    all_are_seen, held = sees_all(asker.may), numbers_of(asker.person) if asker.may(Permission.OWN_CALLS) else []
+    seen = [
+        call
+        for call in calls
+        if all_are_seen or any(each.number in call.extensions and each.covers(call.start_time) for each in held)
+    ]
+    decisions, announced = decisions_of_calls(seen), announced_among(calls)
+    return [
+        {
+            "policy_decisions": [_told(call, decision) for decision in decisions.get(call.pk, ())],
+            "recording_announced": call.pk in announced,
+        }
+        for call in calls
+    ]
 
 
 def _told(call: CDR, decision: Decision) -> dict[str, Any]:
@@ -90,7 +99,7 @@ def _told(call: CDR, decision: Decision) -> dict[str, Any]:
 
 
 def story_fields() -> dict[str, Any]:
-    """The shape of `story_detail`, for the OpenAPI document."""
+    """The shape of `story_details`, for the OpenAPI document."""
     return {
         "policy_decisions": lambda: cast(Any, PolicyDecisionSerializer(many=True)),
         "recording_announced": lambda: serializers.BooleanField(help_text="Callers were told that they are recorded."),

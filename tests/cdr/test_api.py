@@ -183,7 +183,9 @@ def test_one_call_gives_its_targets_too(program: Callable[..., Client]) -> None:
 
 def test_higher_rooms_add_their_parts(program: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> None:
     call = make_call(1)
-    monkeypatch.setattr(api, "detail_parts", [lambda found, may: {"recordings": [{"id": found.session_id}]}])
+    monkeypatch.setattr(
+        api, "detail_parts", [lambda found, may: [{"recordings": [{"id": each.session_id}]} for each in found]]
+    )
 
     assert program().get(f"{LIST}/{call.session_id}").json()["recordings"] == [{"id": call.session_id}]
 

@@ -4,16 +4,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEntry
 from accounts.roles import Role
-from recordings.models import Gap, Play, Recording
+from cdr import calls
+from recordings.models import Decision, Gap, Play, Recording, RecordingFile
 from tenants.models import Tenant
 from tenants.schemas import in_schema
 from tests.cdr.rows import make_call
+from tests.cdr.tables import events, ext
+from tests.recordings.kept import make_file
 from tests.recordings.people import program
 from tests.recordings.played import NOON, make_ready, pause
 
@@ -276,6 +279,52 @@ def test_call_tells_of_its_recordings(acme: Tenant) -> None:
     assert program(Role.USER, "101").get("/api/v1/cdrs/s-1").json()["recordings"][0]["id"] == str(recording.pk)
     assert program(Role.USER, "102").get("/api/v1/cdrs/s-1").json()["recordings"] == []
     assert program(scopes=["cdr.view"]).get("/api/v1/cdrs/s-1").json()["recordings"] == []
+
+
+def recorded_call(tenant: Tenant, session: str) -> None:
+    """Two WAV segments with a gap, a video that was joined once, and why both were made."""
+    with transaction.atomic():
+        calls.apply(
+            tenant, 7,
+            events(
+                (0, "call.started", {"caller": ext("101"), "callee": ext("102")}),
+                (1, "target.added", {"target_id": "t1", "callee": ext("102")}),
+                (9, "call.ended", {}), session=session,
+            ),
+        )  # fmt: skip
+    pause(make_ready(1.0, 1.0, session_id=session, announced=True), 0.5, 1)
+    video = make_ready(1.0, 1.0, session_id=session, medium="video")
+    RecordingFile.objects.filter(segment__recording=video).update(content_type="video/mp4")
+    make_file(b"joined", joined_of=video, content_type="video/mp4")
+    for number, medium in enumerate(("audio", "video")):
+        Decision.objects.create(
+            session_id=session, at=NOON + timedelta(seconds=number), medium=medium, rule="user_switch", record=True,
+            extension="101", via="policy", outcome="none",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("scopes", [None, ["cdr.view"], ["cdr.view", "recordings.view"]])
+def test_changes_of_many_calls_cost_no_more_queries_than_of_one(acme: Tenant, scopes: list[str] | None) -> None:
+    reader = program(scopes=scopes)
+
+    def changes() -> tuple[list[Any], int]:
+        with CaptureQueriesContext(connection) as queries:
+            answer = reader.get("/api/v1/cdrs/changes")
+        return [item["cdr"] for item in answer.json()["items"]], len(queries)
+
+    recorded_call(acme, "s-0")
+    changes()  # what is asked once and kept is asked now
+    told, of_one = changes()
+    assert len(told) == 1
+    for number in range(1, 4):
+        recorded_call(acme, f"s-{number}")
+    told, of_four = changes()
+    assert told == [reader.get(f"/api/v1/cdrs/s-{number}").json() for number in range(4)]
+    if scopes != ["cdr.view"]:
+        assert [each["file_name"] is not None for call in told for each in call["recordings"]] == [True] * 8
+        assert [len(call["policy_decisions"]) for call in told] == [2] * 4
+    assert [call["recording_announced"] for call in told] == [True] * 4
+    assert of_four == of_one
 
 
 def test_gap_that_lasts_has_no_end(acme: Tenant) -> None:

@@ -105,12 +105,12 @@ def decision_words(decision: Decision) -> str:
     if rule in _DONE:
         return f"{_DONE[rule]}{what}{asked}."
     causes: Mapping[str, str] = {
-        Cause.PAUSED: f"Paused{what}{asked}: the pause came over from the call that was joined to this one.",
+        Cause.PAUSED: f"Paused{what}{asked}: the pause goes on in what is recorded now.",
         Cause.TRANSFER: "Transfer: the recording goes on in a new segment."
         if decision.record
         else "Transfer: what was recorded before the calls were joined ends.",
         Cause.PAUSE_FAILED: "Stopped, because the pause failed and somebody asked not to be recorded.",
-        Cause.RETRY: "Tried again.",
+        Cause.RETRY: "Tried again." if decision.record else "Told to stop, lest anything runs on.",
     }
     return causes.get(rule, "")
 

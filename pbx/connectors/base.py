@@ -13,7 +13,7 @@ from django.db import DatabaseError, InterfaceError
 from cdr.callevents import CallEvent
 from pbx.connectors import portal
 from pbx.connectors.backoff import Backoff
-from pbx.connectors.orders import Order
+from pbx.connectors.orders import Command, Order
 from pbx.connectors.spool import Census, Spool
 from tenants.models import Switch
 
@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 REPORT_EVERY = 10.0  # seconds
+ASK_FOR_ORDERS_EVERY = 0.25
 LAST_WORDS = 5.0  # seconds to hand over what is left when asked to stop
 
 
@@ -56,6 +57,10 @@ class SwitchConnector:
         raise NotImplementedError
 
     async def _obey(self, order: Order) -> None:
+        raise NotImplementedError
+
+    def _knows_what_runs(self) -> bool:
+        """Whether orders can be judged: the switch is in reach, and what an earlier connector has begun is known."""
         raise NotImplementedError
 
     async def _end_with(self, stop: asyncio.Event) -> None:
@@ -120,6 +125,26 @@ class SwitchConnector:
             for each in (task, change):
                 each.cancel()
             await asyncio.gather(task, change, return_exceptions=True)
+
+    async def _take_orders(self) -> None:
+        """Orders of one segment one after the other: a stop that overtook its start would find nothing to stop."""
+        while True:
+            self._may_have_orders.clear()
+            with contextlib.suppress(DatabaseError, InterfaceError, OSError):
+                waits: set[object] = set()
+                for order in await self._in_database(portal.pending_orders, self._switch):
+                    is_next = order.subject not in waits or not self._knows_what_runs()
+                    if is_next and order.id not in self._orders and self._can_judge(order):
+                        self._carry_out(order)
+                    waits.add(order.subject)
+            with contextlib.suppress(TimeoutError):
+                # Not wait_for: it can lose a cancellation that comes with the event.
+                async with asyncio.timeout(ASK_FOR_ORDERS_EVERY):
+                    await self._may_have_orders.wait()
+
+    def _can_judge(self, order: Order) -> bool:
+        """Before it is known what runs, only that a pause cannot be kept, which is to be said at once."""
+        return self._knows_what_runs() or order.command == Command.PAUSE
 
     def _carry_out(self, order: Order) -> None:
         task = asyncio.get_running_loop().create_task(self._obey(order))

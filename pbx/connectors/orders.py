@@ -42,6 +42,11 @@ class Order:
     def key(self) -> Key:
         return self.recording_id, self.segment
 
+    @property
+    def subject(self) -> Key | str:
+        """What it is about; orders about the same are carried out in the order they were given."""
+        return self.session_id if self.launch else self.key
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -35,7 +35,6 @@ from tenants.models import Switch
 
 log = structlog.get_logger(__name__)
 
-ASK_FOR_ORDERS_EVERY = 0.25
 TICK_EVERY = 0.1
 DATABASE_PATIENCE = 5.0
 CLOCK_TOLERANCE = timedelta(seconds=2)
@@ -197,17 +196,8 @@ class Connector(SwitchConnector):
 
     # --- Recording -------------------------------------------------------------------------------------------
 
-    async def _take_orders(self) -> None:
-        while True:
-            self._may_have_orders.clear()
-            with contextlib.suppress(DatabaseError, InterfaceError, OSError):
-                for order in await self._in_database(shared.pending_orders, self._switch):
-                    if order.id not in self._orders:
-                        self._carry_out(order)
-            with contextlib.suppress(TimeoutError):
-                # Not wait_for: it can lose a cancellation that comes with the event.
-                async with asyncio.timeout(ASK_FOR_ORDERS_EVERY):
-                    await self._may_have_orders.wait()
+    def _knows_what_runs(self) -> bool:
+        return self._recorder.is_ready
 
     async def _obey(self, order: Order) -> None:
         try:
@@ -219,6 +209,7 @@ class Connector(SwitchConnector):
                 try:
                     if not await self._in_database(shared.confirm, self._switch, order, outcome):
                         await self._undo(order)
+                    self._may_have_orders.set()  # the next of this segment has waited for it
                     return
                 except (DatabaseError, InterfaceError, OSError):
                     await asyncio.sleep(backoff.next())

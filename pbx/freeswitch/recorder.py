@@ -47,7 +47,7 @@ class Recorder:
         self._takes: dict[Key, Take] = {}
         self._locks: dict[Key, asyncio.Lock] = {}
         self._socket: EventSocket | None = None
-        self._is_ready = False  # FreeSWITCH is in reach, and what an earlier connector records is known
+        self.is_ready = False  # FreeSWITCH is in reach, and what an earlier connector records is known
 
     def segments(self) -> set[Key]:
         return set(self._takes)
@@ -56,7 +56,7 @@ class Recorder:
 
     async def obey(self, order: Order) -> Outcome | None:
         """What became of it; None when FreeSWITCH is out of reach: then it is to be given again."""
-        if not self._is_ready:
+        if not self.is_ready:
             return Outcome(OUT_OF_REACH) if order.command == Command.PAUSE else None
         try:
             async with self._locks.setdefault(order.key, asyncio.Lock()):
@@ -201,12 +201,12 @@ class Recorder:
                 take.ended_at = datetime.now(UTC)
                 over.append(_stopped(take, take.session_id, take.ended_at, "FreeSWITCH does not record it any more"))
         self._takes = known
-        self._is_ready = True
+        self.is_ready = True
         return over
 
     def disconnect(self) -> None:
         """What runs on FreeSWITCH runs on without us."""
-        self._socket, self._is_ready = None, False
+        self._socket, self.is_ready = None, False
 
     async def _leg_with(self, take: Take) -> str:
         """The leg that records it; none when nobody does."""

@@ -178,6 +178,8 @@ class FeatureCodesForm(forms.Form):
 
 _SCOPES = {
     Permission.OWN_CALLS: "The owner's own calls and recordings",
+    Permission.CALLS_LAUNCH: "Launch calls from the owner's extension",
+    Permission.CALLS_LAUNCH_ALL: "Launch calls from every extension",
     Permission.CDR_VIEW: "Read all CDRs",
     Permission.CDR_FULL: "Change CDRs and calls",
     Permission.RECORDINGS_VIEW: "Read all recordings",

@@ -1,4 +1,7 @@
-"""How many calls of REST a token has left in this minute. Redis counts; while it is away nobody is refused."""
+"""How many calls of REST a token has left in this minute, and how many telephone calls anybody may still launch.
+
+Redis counts; while it is away nobody is refused.
+"""
 
 import time
 from dataclasses import dataclass
@@ -68,10 +71,19 @@ def _counter(location: str) -> Counter:
 
 def count_call(schema: str, token_hash: str) -> CallsLeft | None:
     """Counts one call of this token; None when nobody can say."""
+    return _count(f"calls:{schema}:{token_hash[:32]}", settings.REST_CALLS_PER_MINUTE)
+
+
+def count_launch(schema: str, who: str) -> CallsLeft | None:
+    """Counts one telephone call that this token or person launches; None when nobody can say."""
+    return _count(f"launches:{schema}:{who}", settings.LAUNCHES_PER_MINUTE)
+
+
+def _count(what: str, limit: int) -> CallsLeft | None:
     window, passed = divmod(time.time(), WINDOW_SECONDS)
     # The database's name keeps installations that share a Redis apart.
-    key = f"voxledger:{connection.settings_dict['NAME']}:calls:{schema}:{token_hash[:32]}:{int(window)}"
+    key = f"voxledger:{connection.settings_dict['NAME']}:{what}:{int(window)}"
     made = _counter(settings.REDIS_LOCATION).count(key, lasts_seconds=2 * WINDOW_SECONDS)
     if made is None:
         return None
-    return CallsLeft(settings.REST_CALLS_PER_MINUTE, made, max(1, round(WINDOW_SECONDS - passed)))
+    return CallsLeft(limit, made, max(1, round(WINDOW_SECONDS - passed)))

@@ -17,6 +17,8 @@ class Permission(StrEnum):
 
     PROFILE = "profile"  # one's own name, address, time zone and password
     OWN_CALLS = "own_calls"  # own calls and recordings
+    CALLS_LAUNCH = "calls.launch"  # from the own extension
+    CALLS_LAUNCH_ALL = "calls.launch_all"  # from every extension
     CDR_VIEW = "cdr.view"
     CDR_FULL = "cdr.full"
     RECORDINGS_VIEW = "recordings.view"
@@ -35,7 +37,7 @@ class Permission(StrEnum):
     SYSTEM_ADMINISTRATORS = "system.administrators"
 
 
-_OWN = frozenset({Permission.PROFILE, Permission.OWN_CALLS})
+_OWN = frozenset({Permission.PROFILE, Permission.OWN_CALLS, Permission.CALLS_LAUNCH})
 _READ_ALL = _OWN | {Permission.CDR_VIEW, Permission.RECORDINGS_VIEW}
 _TENANT = frozenset(permission for permission in Permission if not permission.startswith("system."))
 _SYSTEM = frozenset(permission for permission in Permission if permission.startswith("system.")) | {

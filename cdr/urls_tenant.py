@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from cdr import api, live_api, views
+from cdr import api, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("call-statistics/cdr", views.cdr_list, name="cdr-list"),
@@ -10,7 +10,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("call-statistics/cdr/columns", views.choose_columns, name="cdr-columns"),
     # A session id is the switch's own word and may hold a slash.
     path("call-statistics/cdr/<path:session_id>", views.cdr_detail, name="cdr-detail"),
-    path("api/v1/calls", live_api.LiveCalls.as_view(), name="api-calls"),
     path("api/v1/cdrs", api.CDRList.as_view(), name="api-cdrs"),
     path("api/v1/cdrs/changes", api.CDRChanges.as_view(), name="api-cdr-changes"),
     path("api/v1/cdrs/<path:session_id>", api.CDRDetail.as_view(), name="api-cdr"),

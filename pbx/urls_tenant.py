@@ -1,5 +1,9 @@
 """Doors of this room on a tenant's host."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from pbx import launch_api
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/v1/calls", launch_api.Calls.as_view(), name="api-calls"),
+]

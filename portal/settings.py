@@ -61,6 +61,13 @@ def _networks(name: str) -> list[IPv4Network | IPv6Network]:
         raise ImproperlyConfigured(f"{name} must be networks like 10.0.0.0/8, comma separated: {error}.") from error
 
 
+def _prefixes(name: str) -> list[str]:
+    found = _list(name)
+    if wrong := [each for each in found if not re.fullmatch(r"\+?[0-9]{1,31}", each, re.ASCII)]:
+        raise ImproperlyConfigured(f"{name} must be beginnings of numbers like 1900, by commas, not {wrong[0]!r}.")
+    return found
+
+
 def _choice(name: str, default: str, *allowed: str) -> str:
     value = _text(name, default)
     if value not in allowed:
@@ -330,6 +337,8 @@ if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}", WEB_ADDRESS):
 
 # --- REST --------------------------------------------------------------------------------------------------
 REST_CALLS_PER_MINUTE = _number("REST_CALLS_PER_MINUTE", 5000, low=1)  # of one API token
+LAUNCHES_PER_MINUTE = _number("LAUNCHES_PER_MINUTE", 60, low=1)  # telephone calls that one token or person launches
+LAUNCH_FORBIDDEN_PREFIXES = _prefixes("LAUNCH_FORBIDDEN_PREFIXES")  # numbers that no launched call may dial
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "accounts.callers.TokenAuthentication",

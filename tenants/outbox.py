@@ -91,6 +91,13 @@ def confirm(
     return row
 
 
+def withdraw(command_id: int) -> bool:
+    """Takes back what no switch has fetched yet: then nothing will come of it, and nobody is told."""
+    unfetched = SwitchCommand.objects.filter(pk=command_id, state=SwitchCommand.State.PENDING, handed_out_at=None)
+    reason = "Withdrawn: the switch had not fetched it."
+    return bool(unfetched.update(state=SwitchCommand.State.EXPIRED, confirmed_at=timezone.now(), reason=reason))
+
+
 def expire(before: datetime, limit: int = 100) -> int:
     """Gives up commands that no switch has confirmed since then, oldest first and bounded; each by itself, for each
     locks rows of its own tenant, and one that fails must hold up no other."""

@@ -1,6 +1,6 @@
 """The Switch API (`docs/switch-api.md`): events and finished calls in, commands out."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -20,6 +20,7 @@ from tenants.models import Switch, SwitchCommand
 _ONE_A_LINE = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
 _CONFIRMED = {"done": SwitchCommand.State.DONE, "failed": SwitchCommand.State.FAILED}
 _ID_DIGITS = 18
+_SEEN_EVERY = timedelta(seconds=10)
 
 
 @switch_door("POST")
@@ -111,6 +112,10 @@ def _result(result: Result) -> dict[str, Any]:
 
 
 def _commands(switch: Switch) -> list[dict[str, Any]]:
+    """What waits. A switch that fetches its commands is there to obey them."""
+    now = timezone.now()
+    if switch.connector_seen_at is None or now - switch.connector_seen_at > _SEEN_EVERY:
+        Switch.objects.filter(pk=switch.pk).update(connector_seen_at=now)
     return [
         {
             "id": str(row.pk),

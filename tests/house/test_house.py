@@ -68,6 +68,6 @@ def test_the_rule_on_templates_leaves_the_rest(line: str) -> None:
 
 def test_every_setting_is_explained_and_no_other() -> None:
     settings = (ROOT / "portal" / "settings.py").read_text()
-    read = set(re.findall(r'_(?:text|flag|number|list|secret|networks|choice)\(\s*"([A-Z_]+)"', settings))
+    read = set(re.findall(r'_(?:text|flag|number|list|secret|networks|prefixes|choice)\(\s*"([A-Z_]+)"', settings))
     explained = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs" / "configuration.md").read_text(), re.M))
     assert read == explained

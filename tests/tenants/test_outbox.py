@@ -27,6 +27,17 @@ def test_few_come_in_the_order_in_which_they_were_given(switch: Switch) -> None:
     assert told(switch) == [f"{word}_recording 1/1" for word in ("start", "pause", "resume", "stop")]
 
 
+def test_only_what_no_switch_has_fetched_is_withdrawn(switch: Switch) -> None:
+    command = given(switch, Command.LAUNCH, "", medium="")
+    assert outbox.withdraw(command.pk)
+    assert not outbox.withdraw(command.pk)
+    assert told(switch) == []
+    command = given(switch, Command.LAUNCH, "", medium="")
+    assert told(switch) == ["launch_call /1"]
+    assert not outbox.withdraw(command.pk)
+    assert SwitchCommand.objects.get(pk=command.pk).state == "pending"
+
+
 def test_a_pause_does_not_wait_behind_many_starts(switch: Switch) -> None:
     for number in range(200):
         given(switch, Command.START, str(number))

@@ -50,6 +50,7 @@ class Recording(models.Model):
     legal_hold = models.BooleanField(default=False)
     legal_hold_reason = models.CharField(max_length=300, blank=True, default="")
     trashed_at = models.DateTimeField(null=True, blank=True)
+    purge_began_at = models.DateTimeField(null=True, blank=True)  # its files go: it cannot come back
     deleted_at = models.DateTimeField(null=True, blank=True)
     deletion = models.CharField(max_length=300, blank=True, default="")  # who or what deleted it, in words
 

@@ -71,20 +71,24 @@ def restore(actor: Actor, recording: Recording) -> Recording:
     return row
 
 
-@transaction.atomic
 def delete_now(actor: Actor, recording: Recording) -> Recording:
-    """For good, without waiting for the week to end."""
-    row = _locked(recording)
-    if row.state == Recording.State.DELETED:
-        return row
-    if row.state != Recording.State.TRASHED:
-        raise RefusedError("not_in_trash", "Only what is in the trash is deleted at once. Delete it first.")
+    """For good, without waiting for the week to end. A store that is away is asked again by the housekeeping."""
+    with transaction.atomic():
+        row = _locked(recording)
+        if row.state == Recording.State.DELETED:
+            return row
+        if row.state != Recording.State.TRASHED:
+            raise RefusedError("not_in_trash", "Only what is in the trash is deleted at once. Delete it first.")
+        refuse_held(row)
+        if row.purge_began_at is None:
+            announce(actor, "recording.deleted", subject=subject_of(row), subject_id=row.pk, before={"bytes": row.size})
+            _begin_purge(actor, row, "person")
     try:
-        purge(actor, row, cause="person")
+        return _end_purge(actor, row.pk) or row
     except VaultError as error:
-        raise RefusedError(error.code, f"{error.message} Nothing was deleted.") from error
-    announce(actor, "recording.deleted", subject=subject_of(row), subject_id=row.pk, before={"bytes": row.size})
-    return row
+        raise RefusedError(
+            error.code, f"{error.message} It is being deleted for good as soon as the store allows it."
+        ) from error
 
 
 def in_trash(before: tuple[datetime, int] | None = None) -> "QuerySet[Recording]":
@@ -110,6 +114,8 @@ def take_out(row: Recording) -> None:
     """What was ready is ready again, and what had failed has; a file that came meanwhile is looked at."""
     from recordings import completion  # which puts nothing away, but marks calls by this
 
+    if row.purge_began_at is not None:
+        raise RefusedError("being_deleted", "This recording is being deleted for good: it cannot come back any more.")
     row.state = Recording.State.READY if row.ready_at else Recording.State.FAILED
     row.trashed_at, row.deletion = None, ""
     row.save(update_fields=["state", "trashed_at", "deletion"])
@@ -117,19 +123,33 @@ def take_out(row: Recording) -> None:
     completion.settle_soon([row.session_id])
 
 
-def purge(actor: Actor, row: Recording, *, cause: Cause) -> None:
-    """Deletes the files of a locked recording. The bytes go first: what is cut short here is done again."""
-    refuse_held(row)
+def _begin_purge(actor: Actor, row: Recording, cause: Cause) -> None:
+    """Of a locked recording. Committed before the first byte goes: from then on it cannot come back, however often its
+    deletion is cut short, for some of its files may be gone."""
+    if row.state != Recording.State.TRASHED:
+        put_in_trash([row], timezone.now(), row.deletion)
+    if row.purge_began_at is None:
+        row.purge_began_at = timezone.now()
+        row.deletion = f"{row.deletion} {_WORDS[cause].format(name=actor.name)}".strip()[:300]
+        row.save(update_fields=["purge_began_at", "deletion"])
+
+
+@transaction.atomic
+def _end_purge(actor: Actor, recording_id: int) -> Recording | None:
+    """Deletes the files. The bytes go first: what is cut short here is done again. None: somebody else did it."""
+    row = Recording.objects.select_for_update().get(pk=recording_id)
+    if row.state == Recording.State.DELETED:
+        return None
     now = timezone.now()
     for clean in cleaners:
         clean(row)
     for file in RecordingFile.objects.filter(segment__recording=row).exclude(state=RecordingFile.State.DELETED):
         delete_file(file)
     row.state, row.deleted_at = Recording.State.DELETED, now
-    row.deletion = f"{row.deletion} {_WORDS[cause].format(name=actor.name)}".strip()[:300]
-    row.save(update_fields=["state", "deleted_at", "deletion"])
+    row.save(update_fields=["state", "deleted_at"])
     mark_calls({row.session_id})
     _tell_deleted(actor, row, now)
+    return row
 
 
 _WORDS: dict[Cause, str] = {
@@ -140,11 +160,10 @@ _WORDS: dict[Cause, str] = {
 
 
 def purge_older(now: datetime, limit: int) -> int:
-    """Empties the trash of what has been in it for its days; each recording by itself, so that one that cannot be
-    deleted now holds up no other. Returns how many went."""
-    due = Recording.objects.filter(
-        state=Recording.State.TRASHED, trashed_at__lt=now - timedelta(days=DAYS_IN_TRASH), legal_hold=False
-    )
+    """Empties the trash of what has been in it for its days, and of what was begun and cut short; each recording by
+    itself, so that one that cannot be deleted now holds up no other. Returns how many went."""
+    is_due = Q(trashed_at__lt=now - timedelta(days=DAYS_IN_TRASH)) | Q(purge_began_at__isnull=False)
+    due = Recording.objects.filter(is_due, state=Recording.State.TRASHED, legal_hold=False)
     return purge_each(list(due.order_by("trashed_at", "pk").values_list("pk", flat=True)[:limit]), cause="trash")
 
 
@@ -153,20 +172,26 @@ def purge_each(ids: Iterable[int], *, cause: Cause) -> int:
     gone: list[Recording] = []
     for recording_id in ids:
         try:
-            with transaction.atomic():
-                row = Recording.objects.select_for_update().get(pk=recording_id)
-                if row.legal_hold or row.state == Recording.State.DELETED:
-                    continue
-                if cause == "trash" and row.state != Recording.State.TRASHED:
-                    continue  # somebody has taken it out meanwhile
-                purge(SYSTEM, row, cause=cause)
+            row = _end_purge(SYSTEM, recording_id) if _may_go(recording_id, cause) else None
         except VaultError as error:  # the store is away; the next run tries again
             log.error("recording not deleted", recording_id=str(recording_id), error=error.code)
             continue
-        gone.append(row)
+        if row is not None:
+            gone.append(row)
     if gone:
         announce(SYSTEM, "recordings.deleted", subject=_many(gone), after={**_summary(gone), "why": _WORDS[cause]})
     return len(gone)
+
+
+@transaction.atomic
+def _may_go(recording_id: int, cause: Cause) -> bool:
+    """Unless somebody has taken it out of the trash or put a hold on it meanwhile."""
+    row = Recording.objects.select_for_update().get(pk=recording_id)
+    from_where = (Recording.State.TRASHED,) if cause == "trash" else (Recording.State.TRASHED, *FINISHED)
+    if row.legal_hold or row.state not in from_where:
+        return False
+    _begin_purge(SYSTEM, row, cause)
+    return True
 
 
 def note_trashed(rows: list[Recording], why: str) -> None:

@@ -176,6 +176,7 @@ class Migration(migrations.Migration):
                 ("legal_hold", models.BooleanField(default=False)),
                 ("legal_hold_reason", models.CharField(blank=True, default="", max_length=300)),
                 ("trashed_at", models.DateTimeField(blank=True, null=True)),
+                ("purge_began_at", models.DateTimeField(blank=True, null=True)),
                 ("deleted_at", models.DateTimeField(blank=True, null=True)),
                 ("deletion", models.CharField(blank=True, default="", max_length=300)),
             ],

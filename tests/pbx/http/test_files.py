@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from django.db import connection, connections
 
 from pbx.http import files, uploads
 from portal.asgi import application
-from recordings import vault
+from recordings import trash, vault
 from recordings.models import Recording, RecordingFile
+from tenants.changes import SYSTEM
 from tenants.crypto import token_hash
 from tenants.models import Switch, Tenant
+from tenants.schemas import in_schema
 from tests.pbx.conftest import BEARER
 from tests.recordings.delivered import recording_of
 from tests.recordings.media import spoken
@@ -291,7 +294,7 @@ class Sender:
         async def send(message: dict[str, Any]) -> None:
             self.heard.append(message)
 
-        await asyncio.wait_for(application(self.scope, self.says.get, send), 20)
+        await asyncio.wait_for(application(self.scope, self.says.get, send), 60)
 
     @property
     def status(self) -> int:
@@ -310,6 +313,38 @@ async def test_who_goes_away_in_the_middle_leaves_nothing(sender: Callable[..., 
     one.go()
     await one.run()
     assert (await rows(), lying_in(media_root)) == ([], 0)
+
+
+@pytest.mark.parametrize("state", ["trashed", "deleted"])
+async def test_recording_that_is_deleted_while_its_file_comes(
+    sender: Callable[..., Sender], recording: Recording, media_root: Path, state: str
+) -> None:
+    """In the trash its file is kept with it, and goes with it; once it is gone for good nothing of the file stays."""
+    one = sender(**{"Content-Length": str(len(FILE))})
+    one.say(FILE[:1000])
+    coming = asyncio.create_task(one.run())
+    async with asyncio.timeout(60):
+        while not lying_in(media_root):
+            await asyncio.sleep(0.01)
+    await put_away(recording, for_good=state == "deleted")
+    one.say(FILE[1000:], more=False)
+    await coming
+    if state == "deleted":
+        assert (one.status, json.loads(one.heard[1]["body"])["error"]["code"]) == (410, "recording_deleted")
+        assert (await rows(), lying_in(media_root)) == ([], 0)
+    else:
+        assert (one.status, await rows(), lying_in(media_root)) == (201, [("stored", 1, FILE)], 1)
+        await put_away(recording, for_good=True)
+        assert lying_in(media_root) == 0
+
+
+@sync_to_async
+def put_away(recording: Recording, *, for_good: bool) -> None:
+    with in_schema("acme"):
+        Recording.objects.filter(pk=recording.pk, state="processing").update(state="failed")
+        trash.trash(SYSTEM, recording)
+        if for_good:
+            trash.delete_now(SYSTEM, recording)
 
 
 async def test_who_falls_silent_is_let_go(

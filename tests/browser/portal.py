@@ -78,14 +78,14 @@ def running() -> Iterator[Portal]:
                 ["manage.py", "shell", "-v0", "-c", SEED],
             ):
                 subprocess.run([sys.executable, *command], check=True, env=environment, cwd=PROJECT)
-            with _server(environment, port):
+            with serving(environment, port):
                 yield Portal(port)
         finally:
             _database(name, create=False)
 
 
 @contextmanager
-def _server(environment: dict[str, str], port: int) -> Iterator[None]:
+def serving(environment: dict[str, str], port: int) -> Iterator[None]:
     command = [
         sys.executable,
         "-m",

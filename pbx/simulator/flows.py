@@ -71,7 +71,7 @@ class Script:
         """Adds a target that rings at once, and returns its id."""
         self._targets += 1
         target_id = f"{self.session_id}.{self._targets}"
-        host = f"192.0.2.{20 + int(callee['number'][-2:]) % 200}:5060"
+        host = f"192.0.2.{20 + int(''.join(filter(str.isdigit, callee['number'][-2:])) or 0) % 200}:5060"
         self.tell(
             "target.added", target_id=target_id, callee=callee, destination=f"sip:{callee['number']}@{host}", **more
         )
@@ -309,6 +309,27 @@ def video_call(script: Script) -> None:
     caller = next(each for each in script.colleagues(2) if each.number != callee.number)
     script.start_inside(caller, extension(callee), media=["audio", "video"])
     target = script.ring(extension(callee))
+    script.wait(1, 4)
+    script.answer(target)
+    script.talk_and_hang_up(target)
+
+
+def launched(script: Script, caller: Number, callee: str, user_data: str) -> None:
+    """On the portal's word: the caller's own phone rings and is picked up, then the callee's."""
+    world = script.world
+    services = {each.number: each for each in (world.ivr, world.queue, world.group)}
+    colleagues = {each.number: each for each in world.extensions}
+    line: Document = {}
+    if callee in colleagues:
+        party = extension(colleagues[callee])
+    elif callee in services:
+        party = service(services[callee])
+    else:
+        party = external(Number(callee))
+        line = {"trunk": world.trunk, "outbound_caller_id": script.dice.choice(list(world.dids) or [""])}
+    script.start_inside(caller, party, user_data=user_data, **line)
+    script.wait(1, 3)
+    target = script.ring(party, **line)
     script.wait(1, 4)
     script.answer(target)
     script.talk_and_hang_up(target)

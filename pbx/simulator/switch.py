@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -21,7 +22,7 @@ import orjson
 import structlog
 
 from pbx.simulator.film import mp4_of
-from pbx.simulator.flows import SHOWN_FIRST, Flow, Step, script_of, write_call
+from pbx.simulator.flows import SHOWN_FIRST, Flow, Step, launched, script_of, write_call
 from pbx.simulator.recorder import Recorder, Take
 from pbx.simulator.sound import wav_of
 from pbx.simulator.world import World
@@ -40,6 +41,8 @@ _FAREWELL_SECONDS = 3.0
 _REMEMBERED = 1_000
 _STUMBLE_SECONDS = 5.0
 _TAKEN = (200, 201)
+LAUNCH = "launch_call"
+NO_EXTENSION = "The simulator knows no such extension."
 
 
 @dataclass(slots=True)
@@ -79,6 +82,7 @@ class Simulator:
     _takes: deque[Take] = field(default_factory=lambda: deque(maxlen=MOST_TAKES))
     _taken: asyncio.Event = field(default_factory=asyncio.Event)
     _shown_first: deque[Flow] = field(default_factory=lambda: deque(SHOWN_FIRST))
+    _launching: Sequence[World] = ()  # as it was when a call was to be launched
     _renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _forgotten: int = 0
 
@@ -113,11 +117,13 @@ class Simulator:
                 worlds, looked = await self.worlds(), time.monotonic()
             if worlds:
                 session_id = str(new_id())
-                steps = self._next_call(self.dice.choice(worlds), session_id)
-                task = asyncio.create_task(self._play(session_id, steps))
-                self._calls.add(task)
-                task.add_done_callback(self._calls.discard)
+                self._begin(session_id, self._next_call(self.dice.choice(worlds), session_id))
             await asyncio.sleep(self.dice.uniform(0.5, 1.5) * 60 / self.rate)
+
+    def _begin(self, session_id: str, steps: Sequence[Step]) -> None:
+        task = asyncio.create_task(self._play(session_id, steps))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
 
     def _next_call(self, world: World, session_id: str) -> list[Step]:
         if self._shown_first and world.trunk:
@@ -179,6 +185,8 @@ class Simulator:
         """Does what is new among them, and says when it did it, or why not."""
         for command in commands:
             if command["id"] not in self._confirmed:
+                if command["command"] == LAUNCH:
+                    self._launching = await self.worlds()
                 await self._ask(session, "POST", f"commands/{command['id']}", self._do(command))
                 self._confirmed.append(command["id"])
 
@@ -186,13 +194,28 @@ class Simulator:
         """Once, though it may be handed out to both loops: a pause done again after its resume would hide speech."""
         if command["id"] not in self._done:
             now = time.time()
-            refused, ended = self._recorder.obey(command, now)
+            refused, ended = self._obeyed(command, now)
             self._hand_in(ended)
             answer = {"status": "failed", "reason": refused} if refused else {"status": "done", "at": _written(now)}
             self._done[command["id"]] = answer
             if len(self._done) > _REMEMBERED:
                 del self._done[next(iter(self._done))]
         return self._done[command["id"]]
+
+    def _obeyed(self, command: dict[str, Any], now: float) -> tuple[str, list[Take]]:
+        if command["command"] == LAUNCH:
+            return self._launch(command["session_id"], command["options"]), []
+        return self._recorder.obey(command, now)
+
+    def _launch(self, session_id: str, options: dict[str, str]) -> str:
+        """Begins the call; why not, when it cannot."""
+        world = next((each for each in self._launching if each.domain == options["domain"]), None)
+        caller = next((each for each in world.extensions if each.number == options["caller"]), None) if world else None
+        if world is None or caller is None:
+            return NO_EXTENSION
+        flow = partial(launched, caller=caller, callee=options["callee"], user_data=options["user_data"])
+        self._begin(session_id, script_of(flow, world, session_id, self.dice))
+        return ""
 
     async def _deliver(self, session: aiohttp.ClientSession) -> None:
         while True:

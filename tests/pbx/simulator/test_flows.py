@@ -113,3 +113,22 @@ def test_an_attended_transfer_is_one_record_of_two_sessions() -> None:
     found = record(flows.attended_transfer, 3)
     assert found.merged_sessions == ["77"]
     assert found.targets[0].end_reason == "attended_transfer_complete"
+
+
+@pytest.mark.parametrize(
+    ("callee", "direction", "kind"),
+    [
+        ("102", "internal", "extension"),
+        ("5000", "internal", "service"),
+        ("+4930123456", "outbound", "external"),
+        ("5", "outbound", "external"),
+    ],
+)
+def test_launched_call_is_that_of_its_extension(callee: str, direction: str, kind: str) -> None:
+    def flow(script: flows.Script) -> None:
+        flows.launched(script, WORLD.extensions[0], callee, "ticket 77")
+
+    told = record(flow, 3)
+    assert (told.caller, told.callee, told.direction, told.user_data) == ("101", callee, direction, "ticket 77")
+    assert [(target.callee, target.kind) for target in told.targets] == [(callee, kind)]
+    assert told.end_reason in HANG_UP

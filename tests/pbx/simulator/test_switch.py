@@ -97,7 +97,7 @@ def command(command_id: str, word: str, recording_id: str, **more: Any) -> dict[
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.02)
 
@@ -175,6 +175,35 @@ async def test_what_is_recorded_is_delivered(portal: tuple[FakePortal, Portal]) 
     assert {said["status"] for said in fake.confirmed.values()} == {"done"}
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+def launch(command_id: str, session_id: str, **options: str) -> dict[str, Any]:
+    whom = {"domain": "acme.test", "caller": "101", "callee": "5551000", "user_data": "ticket 77"} | options
+    return command(command_id, "launch_call", "", session_id=session_id, medium="", options=whom)
+
+
+async def test_a_call_is_launched_once_and_told_under_its_session(portal: tuple[FakePortal, Portal]) -> None:
+    fake, known = portal
+    simulator = Simulator(known, 0, one_world, random.Random(1))
+    fake.commands_to_come = [
+        launch("1", "launched"),
+        launch("2", "x", caller="777"),
+        launch("3", "y", domain="other.test"),
+    ]
+    running = asyncio.create_task(simulator.run())
+    await until(lambda: any(event["type"] == "target.added" for event in fake.events))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    refused = {"status": "failed", "reason": "The simulator knows no such extension."}
+    assert {name: said if said["status"] == "failed" else "done" for name, said in fake.confirmed.items()} == {
+        "1": "done", "2": refused, "3": refused,
+    }  # fmt: skip
+    assert {event["session_id"] for event in fake.events} == {"launched"}
+    (started,) = [event for event in fake.events if event["type"] == "call.started"]
+    assert (started["caller"]["number"], started["caller"]["kind"], started["callee"]["number"]) == (
+        "101", "extension", "5551000",
+    )  # fmt: skip
+    assert (started["user_data"], started["trunk"]) == ("ticket 77", "Acme line")
 
 
 async def test_a_switch_that_stops_delivers_what_it_recorded(portal: tuple[FakePortal, Portal]) -> None:

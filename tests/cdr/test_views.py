@@ -308,7 +308,7 @@ def test_home_counts_today(browser: Client, own_browser: Client) -> None:
         "Calls 2 0 a week ago until now Answered 50.0 % no calls a week ago Missed 1 0 a week ago Talking Time 1:00"
         in words
     )
-    assert words.count("1888722") == 3
+    assert words.count("1888722") == 4
     assert "Calls 1 0 a week ago" in text(own_browser.get("/"))
 
 

@@ -1,10 +1,12 @@
 """How a call's facts look in a row: its direction, its status, where its menu leads."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import urlencode
 
 from django import template
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -45,6 +47,13 @@ def call_status(call: CDR) -> SafeString:
     incomplete = SafeString(' <span class="badge" data-is="warn">incomplete</span>') if call.incomplete else ""
     state = "off" if outgoing else _STATES[status]
     return format_html('<span class="status" data-is="{}">{}{}</span>{}', state, status.label, code, incomplete)
+
+
+@register.filter
+def short_moment(moment: datetime) -> str:
+    """10:28 today, Tue 17:31 before."""
+    local = timezone.localtime(moment)
+    return f"{local:%H:%M}" if local.date() == timezone.localdate() else f"{local:%a %H:%M}"
 
 
 @register.simple_tag

@@ -104,6 +104,22 @@ class ExtensionCredential(models.Model):
         return f"{self.extension_id}@{self.realm}"
 
 
+class SavedView(models.Model):
+    """The filters of a list under a name, a person's own."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="saved_views")
+    list_name = models.CharField(max_length=32)
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=2000)  # as it stands in the list's address
+
+    class Meta:
+        ordering = [Lower("name")]
+        constraints = [models.UniqueConstraint("user", "list_name", Lower("name"), name="saved_view_unique")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class ApiToken(models.Model):
     """A key for a program. It can do what its scopes say, never more than its owner may."""
 

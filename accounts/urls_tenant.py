@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from accounts import api
-from accounts.pages import audit, company, profile, signin, tokens, users
+from accounts.pages import audit, company, lists, profile, signin, tokens, users
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-in", signin.sign_in, name="sign-in"),
@@ -23,6 +23,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("company/feature-codes", company.feature_codes, name="feature-codes"),
     path("company/api-tokens", tokens.api_tokens, name="api-tokens"),
     path("company/api-tokens/<int:token_id>/revoke", tokens.revoke_api_token, name="api-token-revoke"),
+    path("lists/<str:name>/columns", lists.choose_columns, name="list-columns"),
+    path("lists/<str:name>/views", lists.save, name="list-view-save"),
+    path("lists/<str:name>/views/<int:view_id>/remove", lists.remove, name="list-view-remove"),
     path("logs/audit", audit.audit, name="audit"),
     path("api/v1/users", api.Users.as_view(), name="api-users"),
     path("api/v1/users/<str:user_id>", api.OneUser.as_view(), name="api-user"),

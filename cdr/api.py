@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.lists import estimate
 from accounts.rest import ApiError, Door, limit_of, may, rfc3339
 from accounts.roles import Permission
 from cdr.changes import Change, changes_after
@@ -24,7 +25,7 @@ from cdr.forms import CDRFilterForm, CDRFilters
 from cdr.ledger import numbered_targets
 from cdr.models import CDR, CallStatus, Direction, Target
 from cdr.records import seconds_between, status_of
-from cdr.selectors import estimate, narrowed, page_of, sees_all, simulators, visible_calls
+from cdr.selectors import narrowed, page_of, sees_all, simulators, visible_calls
 from events import log
 from events.models import Event, Profile
 

@@ -1,17 +1,7 @@
-"""The columns of the CDR list and which of them a person sees; the choice lies in a cookie."""
+"""The list of calls: its columns, and what of its address a saved view keeps."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
-COOKIE = "cdr_columns"
-
-
-@dataclass(frozen=True)
-class Column:
-    name: str
-    label: str
-    shown: bool = True
-
+from accounts.lists import Column, register
+from cdr.forms import CDRFilterForm
 
 COLUMNS = (
     Column("caller", "Caller"),
@@ -25,15 +15,9 @@ COLUMNS = (
     Column("trunk_name", "Trunk", shown=False),
     Column("cost", "Cost", shown=False),
 )
-_NAMES = frozenset(column.name for column in COLUMNS)
+CALLS = register("cdr", "All calls", COLUMNS, {*CDRFilterForm.base_fields, "from", "to", "period", "order"})
 
 
 def chosen(cookie: str | None) -> frozenset[str]:
     """The names of the columns to show. Start Time always shows: it is the row's link."""
-    if cookie is None:
-        return frozenset(column.name for column in COLUMNS if column.shown)
-    return _NAMES & frozenset(cookie.split("."))
-
-
-def kept(names: Iterable[str]) -> str:
-    return ".".join(name for name in names if name in _NAMES)
+    return CALLS.shown({} if cookie is None else {CALLS.cookie: cookie})

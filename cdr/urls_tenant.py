@@ -7,7 +7,7 @@ from cdr import api, views
 urlpatterns: list[URLPattern | URLResolver] = [
     path("call-statistics/cdr", views.cdr_list, name="cdr-list"),
     path("call-statistics/cdr/newer", views.newer_calls, name="cdr-newer"),
-    path("call-statistics/cdr/columns", views.choose_columns, name="cdr-columns"),
+    path("call-statistics/cdr/send-again", views.send_again, name="cdr-send-again"),
     # A session id is the switch's own word and may hold a slash.
     path("call-statistics/cdr/<path:session_id>", views.cdr_detail, name="cdr-detail"),
     path("api/v1/cdrs", api.CDRList.as_view(), name="api-cdrs"),

@@ -8,16 +8,19 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.access import requires, signed_in
+from accounts.access import actor_of, requires, signed_in
 from accounts.callers import ApiError
+from accounts.lists import about, context_of
 from accounts.roles import Permission
 from cdr import columns, periods
 from cdr.api import call_of, document_of
@@ -28,7 +31,7 @@ from cdr.records import seconds_between
 from cdr.selectors import (
     MANY,
     Slice,
-    about,
+    cdr_deliveries,
     count_since,
     last_id,
     narrowed,
@@ -39,8 +42,11 @@ from cdr.selectors import (
     visible_calls,
 )
 from cdr.sentence import sentence_of
+from events import deliveries
 from events.models import Delivery, Profile
 from events.selectors import LogFilters, deliveries_log
+from tenants.errors import RefusedError
+from tenants.models import Switch
 
 PAGE = 50
 PUSHES = 20
@@ -76,6 +82,14 @@ class Chip:
     without: str
 
 
+@dataclass(frozen=True)
+class Silence:
+    """When the last call began, and the switch that told it."""
+
+    since: datetime
+    switch: str
+
+
 @requires(Permission.OWN_CALLS)
 @require_safe
 def cdr_list(request: HttpRequest) -> HttpResponseBase:
@@ -95,7 +109,7 @@ def cdr_list(request: HttpRequest) -> HttpResponseBase:
     kept = _kept(request)
     whole = page.previous is None and page.next is None
     total, exact = (len(page.rows), True) if whole else about(calls)
-    shown = columns.chosen(request.COOKIES.get(columns.COOKIE))
+    may = signed_in(request).may
     context = {
         "form": form,
         "from_value": _input(filters.since) if "from" in kept else "",
@@ -103,8 +117,6 @@ def cdr_list(request: HttpRequest) -> HttpResponseBase:
         "days": [(day, list(rows)) for day, rows in groupby(page.rows, key=_day)],
         "page": page,
         "simulators": simulators(),
-        "columns": [(column, column.name in shown) for column in columns.COLUMNS],
-        "shown": shown,
         "chips": _chips(form, kept),
         "wrong": [f"{_label(form, name)}: {errors[0]}" for name, errors in form.errors.items()],
         "periods": _period_links(kept),
@@ -120,10 +132,11 @@ def cdr_list(request: HttpRequest) -> HttpResponseBase:
         "refresh": _address(kept),
         "clear": _address({}),
         "newer": f"{reverse('cdr-newer')}?{urlencode(kept | {'since': last_id()})}",
-        "address": request.get_full_path(),
-        "own_only": not sees_all(signed_in(request).may),
+        "own_only": not sees_all(may),
+        "silence": None if page.rows else _silence(request, filters, kept),
+        "may_send_again": may(Permission.EVENT_URL),
     }
-    return render(request, "cdr/list.html", context)
+    return render(request, "cdr/list.html", context | context_of(request, columns.CALLS))
 
 
 @requires(Permission.OWN_CALLS)
@@ -139,15 +152,30 @@ def newer_calls(request: HttpRequest) -> HttpResponseBase:
     return render(request, "cdr/newer.html", {"words": words, "refresh": _address(_kept(request))})
 
 
-@requires(Permission.OWN_CALLS)
+@requires(Permission.EVENT_URL)
 @require_POST
-def choose_columns(request: HttpRequest) -> HttpResponseBase:
-    """The column chooser for a browser without scripts."""
+def send_again(request: HttpRequest) -> HttpResponseBase:
+    """The calls that were marked, to every endpoint that was sent them and is switched on."""
+    marked = request.POST.getlist("session")[:PAGE]
+    calls = _visible(request).filter(session_id__in=[each for each in marked if "\0" not in each])
+    sent = 0
+    for delivery in cdr_deliveries(list(calls.values_list("session_id", flat=True))):
+        try:
+            deliveries.redeliver(delivery, actor=actor_of(request))
+            sent += 1
+        except RefusedError as refused:
+            messages.error(request, refused.message)
+    if sent:
+        messages.success(request, f"{sent} deliver{'y is' if sent == 1 else 'ies are'} sent again.")
+    else:
+        messages.warning(request, "Nothing to send again: no endpoint that is switched on was sent these calls.")
+    return HttpResponseRedirect(_back(request))
+
+
+def _back(request: HttpRequest) -> str:
     back = request.POST.get("back", "")
-    response = HttpResponseRedirect(back if back.startswith(f"{reverse('cdr-list')}") else reverse("cdr-list"))
-    names = columns.kept(request.POST.getlist("column"))
-    response.set_cookie(columns.COOKIE, names, max_age=365 * 86_400, samesite="Lax", secure=request.is_secure())
-    return response
+    is_list = url_has_allowed_host_and_scheme(back, allowed_hosts=None) and back.startswith(reverse("cdr-list"))
+    return back if is_list else reverse("cdr-list")
 
 
 @requires(Permission.OWN_CALLS)
@@ -187,6 +215,17 @@ def _pushes(request: HttpRequest, call: CDR) -> "list[Delivery] | None":
 def _visible(request: HttpRequest) -> Any:
     person = signed_in(request)
     return visible_calls(person, person.may)
+
+
+def _silence(request: HttpRequest, filters: CDRFilters, kept: dict[str, Any]) -> Silence | None:
+    """When the list is empty for no other reason than that nothing came in its time, which still goes on."""
+    if not filters.since or filters.until or set(kept) - {"from", "period", "order"}:
+        return None
+    last = _visible(request).order_by("-start_time", "-pk").first()
+    if last is None:
+        return None
+    switch = Switch.objects.filter(pk=last.switch_id).values_list("name", flat=True).first()
+    return Silence(last.start_time, switch or "")
 
 
 def _is_id(text: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -155,15 +155,18 @@ def _tenant(request: HttpRequest) -> Tenant:
 
 
 def _marked(request: HttpRequest) -> list[Recording]:
-    """The rows that were marked and may be seen, in the order of the list; one more than a ZIP takes at most."""
+    """The rows that were marked and may be seen, or all of the calls marked; one more than a ZIP takes at most."""
     ids = {found for written in request.POST.getlist("recording") if (found := id_of(written)) is not None}
-    rows = shown(visible(request)).filter(pk__in=ids).order_by("-created_at", "-pk")
+    calls = [session_id for session_id in request.POST.getlist("session") if "\0" not in session_id]
+    rows = shown(visible(request)).filter(Q(pk__in=ids) | Q(session_id__in=calls)).order_by("-created_at", "-pk")
     return list(rows[: bulk.MOST + 1])
 
 
 def _back_address(request: HttpRequest) -> str:
     back = request.POST.get("back", "")
-    is_list = url_has_allowed_host_and_scheme(back, allowed_hosts=None) and back.startswith(reverse("recordings"))
+    is_list = url_has_allowed_host_and_scheme(back, allowed_hosts=None) and back.startswith(
+        (reverse("recordings"), reverse("cdr-list"))
+    )
     return back if is_list else reverse("recordings")
 
 

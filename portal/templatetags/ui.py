@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from django import template
+from django.template.context import Context
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -32,6 +33,13 @@ def icon(name: str, label: str = "", kind: str = "", state: str = "") -> SafeStr
         static("icons/icons.svg"),
         name,
     )
+
+
+@register.simple_tag(takes_context=True)
+def column(context: Context, name: str) -> SafeString:
+    """Marks a cell as one of a column that the person may put away; the page's `shown` says which are not."""
+    hidden = "" if name in context["shown"] else " hidden"
+    return format_html(' data-column="{}"{}', name, SafeString(hidden))
 
 
 @register.filter

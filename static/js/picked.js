@@ -1,4 +1,5 @@
-// Rows marked in a form[data-picked]: a bar says how many they are and how long, and empties the selection.
+// Rows marked in a form[data-picked]: a bar says how many they are, and how long when they have data-seconds,
+// copies their values and empties the selection.
 const boxes = (form) => [...form.querySelectorAll("tbody input[type=checkbox]")];
 const clock = (seconds) => {
   const pad = (number) => String(number).padStart(2, "0");
@@ -12,8 +13,8 @@ const show = (form) => {
   all.checked = marked.length > 0 && marked.length === boxes(form).length;
   all.indeterminate = marked.length > 0 && !all.checked;
   form.querySelector("[data-picked-bar]").hidden = !marked.length;
-  const seconds = marked.reduce((sum, box) => sum + Number(box.dataset.seconds), 0);
-  form.querySelector("[data-picked-count]").textContent = `${marked.length} selected, ${clock(seconds)}`;
+  const seconds = marked.reduce((sum, box) => sum + Number(box.dataset.seconds ?? NaN), 0);
+  form.querySelector("[data-picked-count]").textContent = `${marked.length} selected${seconds ? `, ${clock(seconds)}` : ""}`;
 };
 
 document.addEventListener("change", (event) => {
@@ -21,7 +22,16 @@ document.addEventListener("change", (event) => {
   if (form) queueMicrotask(() => show(form)); // after table.js has marked the others
 });
 
-document.addEventListener("click", (event) => {
+document.addEventListener("click", async (event) => {
+  const copy = event.target.closest("[data-picked-copy]");
+  if (copy) {
+    const marked = boxes(copy.closest("form")).filter((box) => box.checked);
+    await navigator.clipboard.writeText(marked.map((box) => box.value).join("\n"));
+    const label = copy.querySelector("[data-label]");
+    label.dataset.was ??= label.textContent;
+    label.textContent = "Copied";
+    return setTimeout(() => { label.textContent = label.dataset.was; }, 1500);
+  }
   const form = event.target.closest("[data-picked-clear]")?.closest("[data-picked]");
   if (!form) return;
   for (const box of boxes(form)) {
@@ -32,7 +42,10 @@ document.addEventListener("click", (event) => {
 });
 
 // The browser remembers boxes when one comes back to the page.
-const begin = () => document.querySelectorAll("[data-picked]").forEach(show);
+const begin = () => {
+  for (const button of document.querySelectorAll("[data-picked-copy], [data-picked-clear]")) button.hidden = false;
+  document.querySelectorAll("[data-picked]").forEach(show);
+};
 begin();
 document.addEventListener("htmx:load", begin);
 addEventListener("pageshow", begin);

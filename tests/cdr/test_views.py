@@ -47,7 +47,7 @@ def test_list_shows_the_named_columns_and_each_call(browser: Client) -> None:
     make_call(1)
     page = browser.get(LIST)
 
-    assert heads(page) == ["Direction", "Caller", "Callee", "Start Time", "Ring Time", "Answer Time", "End Time",
+    assert heads(page) == ["", "Direction", "Caller", "Callee", "Start Time", "Ring Time", "Answer Time", "End Time",
                            "Talking Time", "Status Code", "Recording", "Action"]  # fmt: skip
     row = "1888722 101 Front desk 12:01:00 12:01:01 12:01:05 12:02:05 1:00 Answered"
     assert row in text(page)
@@ -149,12 +149,14 @@ def test_what_a_switch_says_is_text_and_never_markup(browser: Client) -> None:
 
 def test_columns_are_chosen_without_scripts(browser: Client) -> None:
     make_call(1)
-    response = browser.post(f"{LIST}/columns", {"column": ["caller", "did", "nonsense"], "back": f"{LIST}?order=asc"})
+    response = browser.post(
+        "/lists/cdr/columns", {"column": ["caller", "did", "nonsense"], "back": f"{LIST}?order=asc"}
+    )
 
     assert (response.status_code, response.headers["location"]) == (302, f"{LIST}?order=asc")
-    assert heads(browser.get(LIST)) == ["Direction", "Caller", "Start Time", "DID/DDI", "Recording", "Action"]
-    elsewhere = browser.post(f"{LIST}/columns", {"back": "https://example.com/"})
-    assert elsewhere.headers["location"] == LIST
+    assert heads(browser.get(LIST)) == ["", "Direction", "Caller", "Start Time", "DID/DDI", "Recording", "Action"]
+    elsewhere = browser.post("/lists/cdr/columns", {"back": "https://example.com/"})
+    assert elsewhere.headers["location"] == "/"
 
 
 def test_new_calls_announce_themselves(browser: Client) -> None:
@@ -294,23 +296,52 @@ def test_strangers_sign_in_first_and_nothing_can_be_posted(acme_client: Client, 
     response = acme_client.get(address)
     assert (response.status_code, response.headers["location"].partition("?")[0]) == (302, "/sign-in")
     assert browser.post(address).status_code == 405
-    assert browser.get(f"{LIST}/columns").status_code == 405
-
-
-def test_home_counts_today(browser: Client, own_browser: Client) -> None:
-    now = timezone.now()
-    make_call(1, start_time=now)
-    make_call(2, start_time=now, status="noanswer", answered_time=None, talk_duration=0, extensions=["102"])
-    make_call(3, start_time=now - timedelta(days=40))
-    words = text(browser.get("/"))
-
-    assert (
-        "Calls 2 0 a week ago until now Answered 50.0 % no calls a week ago Missed 1 0 a week ago Talking Time 1:00"
-        in words
-    )
-    assert words.count("1888722") == 4
-    assert "Calls 1 0 a week ago" in text(own_browser.get("/"))
+    assert browser.get("/lists/cdr/columns").status_code == 405
 
 
 def test_strangers_do_not_see_home(acme_client: Client) -> None:
     assert acme_client.get("/").status_code == 302
+
+
+def test_marked_calls_are_sent_again(browser: Client, own_browser: Client) -> None:
+    on = Endpoint.objects.create(url="https://crm.example.com/", event_types=["call_cdr"])
+    off = Endpoint.objects.create(url="https://old.example.com/", event_types=["call_cdr"], enabled=False)
+    for number in (1, 2):
+        call = make_call(number)
+        event = Event.objects.create(id=number, type="call_cdr", session_id=call.session_id, sequence=1, body="{}")
+        for endpoint in (on, off):
+            Delivery.objects.create(
+                endpoint=endpoint, event=event, session_id=call.session_id, profile="v16", state="delivered"
+            )
+    first = call_id(1)
+
+    page = browser.post(f"{LIST}/send-again", {"session": [first, "no such call", "\0"], "back": f"{LIST}?order=asc"})
+    assert (page.status_code, page.headers["location"]) == (302, f"{LIST}?order=asc")
+    assert "1 delivery is sent again." in text(browser.get(LIST))
+    waiting = Delivery.objects.filter(state="pending").values_list("session_id", "endpoint_id")
+    assert list(waiting) == [(first, on.pk)]
+    browser.post(f"{LIST}/send-again")
+    assert "Nothing to send again" in text(browser.get(LIST))
+    assert own_browser.post(f"{LIST}/send-again", {"session": [first]}).status_code == 403
+    assert browser.get(f"{LIST}/send-again").status_code == 405
+    assert "Send again" not in text(own_browser.get(LIST))
+
+
+def call_id(number: int) -> str:
+    return f"69085241841759{number:04}"
+
+
+def test_time_without_calls_says_since_when(browser: Client, http_switch: Switch) -> None:
+    assert "No calls yet" in text(browser.get(LIST))
+    make_call(1, switch_id=http_switch.pk)
+
+    empty = text(browser.get(f"{LIST}?period=today"))
+    assert "Nothing has come in since Wed 22 Mar 2023, 12:01:00" in empty
+    assert "on the switch Test switch" in empty
+    assert "No calls in this time" in text(browser.get(f"{LIST}?period=yesterday"))
+    assert "No call fits these filters" in text(browser.get(f"{LIST}?period=today&status=failed"))
+
+
+def test_silence_tells_nothing_of_calls_one_may_not_see(own_browser: Client) -> None:
+    make_call(1, extensions=["999"])
+    assert "Nothing has come in since" not in own_browser.get(f"{LIST}?period=today").content.decode()

@@ -10,12 +10,16 @@ from django.shortcuts import render
 
 
 def client_ip(request: HttpRequest) -> str:
-    """The peer's address; X-Forwarded-For is believed only from TRUSTED_PROXIES, from the right."""
     peer = request.META.get("REMOTE_ADDR") or "0.0.0.0"  # noqa: S104 - a placeholder, nothing binds to it
+    return address_behind(str(peer), request.META.get("HTTP_X_FORWARDED_FOR", ""))
+
+
+def address_behind(peer: str, forwarded: str) -> str:
+    """The peer's address; X-Forwarded-For is believed only from TRUSTED_PROXIES, from the right."""
     trusted = settings.TRUSTED_PROXIES
     if not trusted:
-        return str(peer)
-    hops = [part.strip() for part in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if part.strip()]
+        return peer
+    hops = [part.strip() for part in forwarded.split(",") if part.strip()]
     for hop in [*hops, peer][::-1]:
         try:
             address = ip_address(hop)
@@ -23,7 +27,7 @@ def client_ip(request: HttpRequest) -> str:
             break
         if not any(address in network for network in trusted):
             return str(address)
-    return str(peer)
+    return peer
 
 
 def username_of(request: HttpRequest, credentials: Mapping[str, Any] | None = None) -> str:

@@ -14,6 +14,7 @@ from sippy.Core.EventDispatcher import ED2
 from sippy.SipHeader import SipHeader
 from sippy.SipTransactionManager import SipTransactionManager
 
+from accounts.lockout import address_behind
 from pbx.sip import wire
 from pbx.sip.desk import Message, Reply
 from pbx.sip.wire import Request, UnreadableError
@@ -126,7 +127,7 @@ def _message(request: Request, source: str) -> Message:
         content_types=request.all("content-type"),
         body=request.body,
         authorization=request.first("proxy-authorization") or request.first("authorization"),
-        source=source,
+        source=address_behind(source, ",".join(request.all("x-forwarded-for"))),  # of the phone, not of the edge
     )
 
 

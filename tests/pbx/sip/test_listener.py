@@ -5,6 +5,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from ipaddress import ip_network
+from typing import Any
 
 import pytest
 from sippy.Core.EventDispatcher import ED2
@@ -125,6 +127,25 @@ def test_the_specifications_message_reaches_the_desk_whole(phone: Phone, desk: D
     assert (asked.is_in_dialog, asked.body, asked.content_types) == (False, JSON.encode(), ("plain/x-media-control",))
     assert asked.authorization.startswith('Digest username="101"')
     assert (asked.source, asked.call_id) == ("127.0.0.1", "SFNH1yZ5c4LrG70_Tlyxgg..")
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "source"),
+    [
+        ("", "198.51.100.9", "127.0.0.1"),
+        ("127.0.0.0/8", "198.51.100.9", "198.51.100.9"),
+        ("127.0.0.0/8", "203.0.113.1, 198.51.100.9", "198.51.100.9"),
+        ("127.0.0.0/8", "junk", "127.0.0.1"),
+        ("192.0.2.0/24", "198.51.100.9", "127.0.0.1"),
+    ],
+)
+def test_only_an_edge_that_is_trusted_says_where_a_phone_is(
+    phone: Phone, desk: Desk, settings: Any, trusted: str, forwarded: str, source: str
+) -> None:
+    settings.TRUSTED_PROXIES = [ip_network(trusted)] if trusted else []
+    datagram = sample(branch=f"edge{abs(hash((trusted, forwarded)))}")
+    phone.ask(datagram.replace(b"User-Agent: abcd", f"X-Forwarded-For: {forwarded}".encode()))
+    assert [asked.source for asked in desk.asked] == [source]
 
 
 def test_inside_a_dialog(phone: Phone, desk: Desk) -> None:

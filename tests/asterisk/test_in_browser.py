@@ -121,7 +121,7 @@ def look_and_listen(page: Any, address: str) -> None:
     (gap,) = [each.bounding_box() for each in page.locator("rect.paused-gap").all()]
     spoken = wave["width"] - gap["width"]
     assert 0.1 < gap["width"] / spoken < 0.15, "drawn as wide as a gap becomes at most"
-    told = page.locator("g:has(rect.paused-gap) title").inner_text()
+    told = page.locator("g:has(rect.paused-gap) title").text_content()
     length_told = re.search(r", 0:(\d\d) from", told)
     assert "201" in told
     assert length_told, told

@@ -19,6 +19,7 @@ from tenants.changes import SYSTEM, Actor, announce
 from tenants.crypto import decrypt, encrypt
 from tenants.errors import RefusedError, StaleError
 from tenants.event_types import keep_event_types
+from tenants.rotation import renewed
 from tenants.schemas import current_schema
 
 ENDPOINTS_MAX = 50
@@ -212,6 +213,11 @@ def signing_keys(endpoint: Endpoint, now: datetime) -> list[str]:
 def former_secrets_until(endpoint: Endpoint, now: datetime) -> list[datetime]:
     """Until when each former secret signs, of those that still do, the newest first."""
     return [until for until in map(_signs_until, endpoint.former_secrets) if until > now]
+
+
+def renewed_former(former: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The same by the newest key of the installation."""
+    return [one | {"secret": renewed(one["secret"])} for one in former]
 
 
 def _signs_until(former: Mapping[str, str]) -> datetime:

@@ -23,7 +23,8 @@ class RecordingsConfig(AppConfig):
             trash,
             watching,
         )
-        from tenants import changes, export, lifecycle, outbox
+        from recordings.models import TenantKey
+        from tenants import changes, export, lifecycle, outbox, rotation
 
         calls.listeners.append(control.react)
         calls.listeners.append(watching.on_calls)
@@ -41,3 +42,4 @@ class RecordingsConfig(AppConfig):
         trash.cleaners.append(bulk.drop_with)
         api.detail_parts.append(own_api.of_calls)
         api.detail_fields["recordings"] = partial(own_api.RecordingDetailSerializer, many=True)
+        rotation.kept.append(rotation.Kept(TenantKey, "wrapped", "key of the recordings", in_public=True))

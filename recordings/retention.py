@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import QuerySet
 
-from recordings import quota, trash
+from recordings import keys, quota, trash
 from recordings.models import Recording
 from tenants.models import Tenant
 
@@ -14,8 +14,10 @@ _COUNTED = 10_000
 
 
 def keep_house(tenant: Tenant, now: datetime) -> int:
-    """One round, bounded: returns how many recordings moved, so that the caller knows whether to come again."""
+    """One round, bounded: returns how much was done, so that the caller knows whether to come again."""
     moved = expire(tenant, now, AT_ONCE) + trash.purge_older(now, AT_ONCE) + quota.make_room(tenant, AT_ONCE)
+    moved += keys.rewrap(AT_ONCE)
+    keys.drop_former(now)
     quota.note_level(tenant)
     return moved
 

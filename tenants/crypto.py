@@ -24,8 +24,12 @@ def _box(keys: tuple[str, ...]) -> MultiFernet:
     return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in derived])
 
 
+def _keys() -> tuple[str, ...]:
+    return tuple(settings.ENCRYPTION_KEYS or [settings.SECRET_KEY])
+
+
 def _current_box() -> MultiFernet:
-    return _box(tuple(settings.ENCRYPTION_KEYS or [settings.SECRET_KEY]))
+    return _box(_keys())
 
 
 def encrypt(secret: str) -> str:
@@ -47,6 +51,15 @@ def rotate(stored: str) -> str:
         return _current_box().rotate(stored.encode()).decode()
     except InvalidToken as error:
         raise SecretUnreadableError("The stored secret cannot be read with the keys of this installation.") from error
+
+
+def is_newest(stored: str) -> bool:
+    """Whether the newest key alone opens it."""
+    try:
+        _box(_keys()[:1]).decrypt(stored.encode())
+    except InvalidToken:
+        return False
+    return True
 
 
 def new_token(prefix: str) -> str:

@@ -14,8 +14,10 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
+from django.utils import timezone
 
-from recordings import vault
+from accounts.models import AuditEntry
+from recordings import keys, vault
 from recordings.errors import (
     DamagedError,
     GoneError,
@@ -26,8 +28,11 @@ from recordings.errors import (
 )
 from recordings.models import RecordingFile, TenantKey
 from recordings.sealing import CHUNK, sealed_size
+from recordings.tasks import keep_house_of
 from recordings.vault import BLOCK, Direct, Stored
 from tenants.models import Tenant
+from tests.recordings.people import program
+from tests.recordings.played import content_of, make_ready
 
 pytestmark = pytest.mark.usefixtures("acme")
 SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, BLOCK, BLOCK + 1, 3 * BLOCK + 12345]
@@ -348,9 +353,7 @@ def test_recordings_play_after_the_installations_key_was_rotated(keyed: Any, glo
     old = keep(b"old")
     keyed.ENCRYPTION_KEYS = ["second key", "first key"]
     between = keep(b"between")
-    out = io.StringIO()
-    call_command("rotate_recording_keys", stdout=out)
-    assert out.getvalue() == "1 key is now wrapped by the newest of 2 keys of this installation.\n"
+    call_command("rotate_keys", stdout=io.StringIO())
     keyed.ENCRYPTION_KEYS = ["second key"]
     connection.set_schema("acme")
     assert [b"".join(vault.read(each)) for each in (old, between)] == [b"old", b"between"]
@@ -359,15 +362,75 @@ def test_recordings_play_after_the_installations_key_was_rotated(keyed: Any, glo
         vault.read(old)
 
 
-def test_a_key_that_is_missing_is_told_before_anything_is_changed(keyed: Any) -> None:
-    keep(b"x")
-    before = list(TenantKey.objects.values())
-    keyed.ENCRYPTION_KEYS = ["another key"]
-    with pytest.raises(CommandError) as told:
-        call_command("rotate_recording_keys")
-    assert str(told.value) == (
-        "The recordings of acme cannot be opened with ENCRYPTION_KEYS: the key that wrapped theirs is missing."
-        " Name it there, after the newest, and run this again."
-    )
+# --- The tenant's key --------------------------------------------------------------------------------------
+
+
+def renew(host: str = "acme") -> str:
+    out = io.StringIO()
+    call_command("renew_recording_key", host, stdout=out)
     connection.set_schema("acme")
-    assert list(TenantKey.objects.values()) == before
+    return out.getvalue()
+
+
+def keys_in_use() -> set[int]:
+    return {int.from_bytes(bytes(row.wrapped_key)[1:9], "big") for row in RecordingFile.objects.all()}
+
+
+def test_a_tenant_gets_a_new_key_and_its_recordings_go_on_playing(acme: Tenant, keyed: Any, globex: Tenant) -> None:
+    row = make_ready(1.0, at=timezone.now())
+    content = content_of(row)
+    connection.set_tenant(globex)
+    theirs = make_ready(1.0, at=timezone.now())
+    before = list(TenantKey.objects.values())
+    connection.set_tenant(acme)
+    (former,) = TenantKey.objects.all()
+    assert renew() == (
+        f"{acme.name} has a new key. New recordings are encrypted under it, and 1 file is wrapped by it now."
+        " The former key is deleted in a day.\n"
+    )
+    newest = TenantKey.objects.latest("id")
+    assert (keys_in_use(), TenantKey.objects.count()) == ({newest.pk}, 2)
+    make_ready(1.0, at=timezone.now())
+    assert keys_in_use() == {newest.pk}
+    entry = AuditEntry.objects.get(action="recording_key.renewed")
+    assert (entry.actor, entry.subject_id, entry.before, entry.after) == ("Voxledger", str(newest.pk), {}, {})
+
+    keep_house_of("acme")
+    assert TenantKey.objects.filter(pk=former.pk).exists(), "what began to come under it may still be on its way"
+    TenantKey.objects.update(created_at=timezone.now() - keys.OVERLAP - timedelta(minutes=1))
+    keep_house_of("acme")
+    assert list(TenantKey.objects.all()) == [newest]
+    assert b"".join(program().get(f"/api/v1/recordings/{row.pk}/file")) == content
+    connection.set_tenant(globex)
+    assert (list(TenantKey.objects.values()), content_of(theirs)[:4]) == (before, b"RIFF")
+
+
+def test_a_file_that_was_on_its_way_follows_to_the_new_key(acme: Tenant, keyed: Any) -> None:
+    with vault.writer() as writer:  # under the key of then
+        renew()
+        writer.write(b"slow")
+        stored = writer.close()
+    file = RecordingFile.objects.create(
+        switch_id=1, state="ready", storage_key=stored.storage_key, wrapped_key=stored.wrapped_key, size=stored.size,
+        sha256=stored.sha256, content_type="audio/wav",
+    )  # fmt: skip
+    TenantKey.objects.update(created_at=timezone.now() - keys.OVERLAP - timedelta(minutes=1))
+    keep_house_of("acme")
+    file.refresh_from_db()
+    assert (TenantKey.objects.count(), b"".join(vault.read(file))) == (1, b"slow")
+
+
+def test_a_key_that_still_opens_something_is_kept(acme: Tenant, keyed: Any) -> None:
+    row = RecordingFile.objects.get(segment__recording=make_ready(1.0, at=timezone.now()))
+    RecordingFile.objects.filter(pk=row.pk).update(storage_key="acme/00/elsewhere")  # so that nothing opens it
+    renew()
+    TenantKey.objects.update(created_at=timezone.now() - keys.OVERLAP - timedelta(minutes=1))
+    keep_house_of("acme")
+    row.refresh_from_db()
+    assert (TenantKey.objects.count(), keys_in_use()) == (2, {TenantKey.objects.earliest("id").pk})
+
+
+@pytest.mark.parametrize("host", ["nobody", "public", ""])
+def test_a_new_key_needs_a_tenant(acme: Tenant, host: str) -> None:
+    with pytest.raises(CommandError, match="There is no tenant with the host"):
+        renew(host)

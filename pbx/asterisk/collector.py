@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import structlog
 from django.db import DatabaseError, InterfaceError
@@ -18,8 +21,20 @@ from pbx.connectors.portal import NotTakenError
 AT_ONCE = 2  # segments that are fetched at the same time
 COMPLETE_WITHIN = 5.0  # seconds in which Asterisk closes the file of a call that is over
 LOOK_EVERY = 0.2
+Lack = Literal["", "missing", "broken", "open"]
+_LACKS: Mapping[Lack, str] = {
+    "missing": "missing on Asterisk",
+    "broken": "unreadable",
+    "open": "cut short when Asterisk ended",
+}
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    lack: Lack
+    sound: Sound | None = None
 
 
 class Collector:
@@ -29,10 +44,12 @@ class Collector:
         self,
         ari: Callable[[], Ari],
         deliver: Callable[[Running, Path], Awaitable[None]],
+        note_lack: Callable[[Running, str], Awaitable[None]],
         new_backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
         self._ari = ari
         self._deliver = deliver
+        self._note_lack = note_lack
         self._new_backoff = new_backoff
         self._room = asyncio.Semaphore(AT_ONCE)
         self._waiting: dict[Key, asyncio.Task[None]] = {}
@@ -77,13 +94,14 @@ class Collector:
             if running.is_adopted:
                 tracks = sorted({*tracks, *await stored_tracks(ari, running.key)}, key=lambda track: track.began_ms)
             with tempfile.TemporaryDirectory(prefix="voxledger-") as folder:
-                sounds = [
-                    Sound(track, path)
-                    for number, track in enumerate(tracks)
-                    if (path := await _fetched(ari, track, Path(folder, f"{number}.wav")))
+                found = [
+                    await _fetched(ari, track, Path(folder, f"{number}.wav")) for number, track in enumerate(tracks)
                 ]
+                sounds = [each.sound for each in found if each.sound]
+                if problem := _lack_of(running, found):
+                    log.error("recording lacks something", recording=running.key, problem=problem)
+                    await self._note_lack(running, problem)
                 if not sounds:
-                    log.error("Asterisk has no file of a recording", recording=running.key, tracks=len(tracks))
                     return
                 whole = Path(folder, "whole.wav")
                 await asyncio.to_thread(
@@ -101,7 +119,7 @@ async def stored_tracks(ari: Ari, key: Key | None = None) -> list[Track]:
     return [track for track in found if key is None or (track.recording_id, track.segment) == key]
 
 
-async def _fetched(ari: Ari, track: Track, target: Path) -> Path | None:
+async def _fetched(ari: Ari, track: Track, target: Path) -> _Fetched:
     """The whole file. One that Asterisk never closed, because it died, is taken as far as it goes."""
     deadline = asyncio.get_running_loop().time() + COMPLETE_WITHIN
     size = -1
@@ -109,9 +127,9 @@ async def _fetched(ari: Ari, track: Track, target: Path) -> Path | None:
         try:
             await ari.fetch_recording(track.name, target)
             if is_complete(target):
-                return target
+                return _Fetched("", Sound(track, target))
         except AriMissingError:
-            return None  # nobody was there any more when it was to begin
+            return _Fetched("missing")
         except BrokenTrackError as error:
             broken = str(error)
         else:
@@ -120,7 +138,17 @@ async def _fetched(ari: Ari, track: Track, target: Path) -> Path | None:
         if asyncio.get_running_loop().time() > deadline and former == size:
             if broken:
                 log.error("track cannot be read", track=track.name, reason=broken)
-                return None
+                return _Fetched("broken")
             log.warning("track was never closed", track=track.name, size=size)
-            return target
+            return _Fetched("open", Sound(track, target))
         await asyncio.sleep(LOOK_EVERY)
+
+
+def _lack_of(running: Running, found: Sequence[_Fetched]) -> str:
+    """What the file of a segment does not have, in words; nothing when it has all."""
+    if not found:
+        return f"Asterisk has no file of segment {running.segment}."
+    counts = Counter(each.lack for each in found)
+    said = [f"{count} {_LACKS[lack]}" for lack, count in counts.items() if lack]
+    whole = f"Segment {running.segment} is not whole. Of its {len(found)} tracks: {', '.join(said)}."
+    return whole if said else ""

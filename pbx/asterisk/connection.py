@@ -22,7 +22,7 @@ from pbx.asterisk.recorder import Recorder
 from pbx.connectors import portal as shared
 from pbx.connectors.backoff import Backoff
 from pbx.connectors.base import SwitchConnector, SwitchGoneError
-from pbx.connectors.orders import Command, Order, Running
+from pbx.connectors.orders import Command, Order, Running, begun_by
 from pbx.connectors.spool import Census
 from tenants.models import Switch
 
@@ -49,8 +49,8 @@ class Connector(SwitchConnector):
         self._has_ari = False
         self._ari_trouble = ""
         self._held_back: list[tuple[Message, datetime]] | None = None
-        self._collector = Collector(self._ari, self._hand_over, backoff)
-        self._recorder = Recorder(self._interpreter.members, self._collector.put)
+        self._collector = Collector(self._ari, self._hand_over, self._note_lack, backoff)
+        self._recorder = Recorder(self._interpreter.members, self._collector.put, self._tell_failed)
         self._knows_running = asyncio.Event()
         self._has_new_tracks = asyncio.Event()
         self._streams: dict[str, int] = {}  # by Uniqueid: the RTP stream (SSRC) of each channel that is recorded
@@ -228,7 +228,9 @@ class Connector(SwitchConnector):
             backoff = self._new_backoff()
             while not self._over.is_set():
                 try:
-                    if not await self._in_database(shared.confirm, self._switch, order, outcome):
+                    is_taken = await self._in_database(shared.confirm, self._switch, order, outcome)
+                    self._may_have_orders.set()  # the next of this segment has waited for it
+                    if not is_taken:
                         await self._undo(order)
                     elif order.command == Command.START and not outcome.reason:
                         await self._verify(order)
@@ -242,23 +244,23 @@ class Connector(SwitchConnector):
         """MixMonitor says Success also when it cannot write its file."""
         await asyncio.sleep(VERIFY_AFTER)
         track = self._recorder.first_track(order.key)
-        with contextlib.suppress(AriError, AmiError):
+        with contextlib.suppress(AriError):
             async with self._ari() as ari:
                 if track is None or await ari.has_recording(track.name):
                     return
             await self._recorder.forget(order.key)
-            self._spool.put(
-                [
-                    RecordingFailed(
-                        id=f"{order.id}:no-file",
-                        session_id=order.session_id,
-                        at=datetime.now(UTC),
-                        recording_id=order.recording_id,
-                        segment=order.segment,
-                        reason=NO_FILE,
-                    )
-                ]
-            )
+            self._tell_failed(begun_by(order), NO_FILE)
+
+    def _tell_failed(self, running: Running, reason: str) -> None:
+        failed = RecordingFailed(
+            id=f"{running.recording_id}:{running.segment}:failed",
+            session_id=running.session_id,
+            at=datetime.now(UTC),
+            recording_id=running.recording_id,
+            segment=running.segment,
+            reason=reason,
+        )
+        self._spool.put([failed])
 
     async def _undo(self, order: Order) -> None:
         """The portal had given up waiting: it believes that nothing was begun."""
@@ -276,7 +278,7 @@ class Connector(SwitchConnector):
                 running = await self._in_database(portal.segments_running, self._switch, session_ids)
                 await self._recorder.take_over(running)
                 break
-            except (AmiError, DatabaseError, InterfaceError, OSError) as error:
+            except (DatabaseError, InterfaceError, OSError) as error:
                 log.warning("recordings are not taken over yet", switch=self._switch.name, reason=str(error).strip())
                 await asyncio.sleep(backoff.next())
         self._knows_running.set()
@@ -333,6 +335,9 @@ class Connector(SwitchConnector):
         loop = asyncio.get_running_loop()
         work = lambda: shared.with_database(portal.hand_over, self._switch, running, path)  # noqa: E731
         await loop.run_in_executor(None, work)  # not in the thread of the calls: hashing an hour takes its time
+
+    async def _note_lack(self, running: Running, problem: str) -> None:
+        await self._in_database(portal.note_lack, running, problem)
 
     # --- Into the portal ---------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ ANSWER_TIMEOUT = 10.0
 PING_EVERY = 15.0
 _READ = 65536
 _LIST_MAX = 100_000
+_BROKE = "The AMI connection broke."
 
 
 class AmiError(Exception):
@@ -45,6 +46,7 @@ class Ami:
         self._waiting: dict[str, asyncio.Future[Message]] = {}
         self._lists: dict[str, list[Message]] = {}
         self._asked = 0
+        self._is_over = False
 
     async def read(self) -> None:
         """Reads until Asterisk closes the connection, which is an AmiError. Nobody waits for an answer any longer."""
@@ -53,9 +55,10 @@ class Ami:
                 for message in self._parser.feed(data):
                     self._take(message)
         finally:
+            self._is_over = True
             for waiting in self._waiting.values():
                 if not waiting.done():
-                    waiting.set_exception(AmiError("The AMI connection broke."))
+                    waiting.set_exception(AmiError(_BROKE))
         raise AmiError("Asterisk closed the AMI connection.")
 
     async def ask(self, action: str, **fields: str) -> Message:
@@ -67,7 +70,7 @@ class Ami:
         number = str(self._asked + 1)
         self._lists[number] = []
         try:
-            await self._ask(action, {}, until_complete=True)
+            await self._ask(action, {})
             return self._lists[number]
         finally:
             self._lists.pop(number, None)
@@ -86,7 +89,9 @@ class Ami:
         if "Event" in message:
             self._listen(message)
 
-    async def _ask(self, action: str, fields: dict[str, str], *, until_complete: bool = False) -> Message:
+    async def _ask(self, action: str, fields: dict[str, str]) -> Message:
+        if self._is_over:
+            raise AmiError(_BROKE)
         self._asked += 1
         number = str(self._asked)
         self._waiting[number] = asyncio.get_running_loop().create_future()
@@ -97,7 +102,7 @@ class Ami:
         except TimeoutError as error:
             raise AmiError(f"Asterisk did not answer {action} within {ANSWER_TIMEOUT:.0f} s.") from error
         except OSError as error:
-            raise AmiError("The AMI connection broke.") from error
+            raise AmiError(_BROKE) from error
         finally:
             del self._waiting[number]
         if text(answer, "Response") == "Error":

@@ -6,17 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import structlog
+from django.db import transaction
 from django.db.models import Q
 
 from pbx.asterisk.names import Trunks
 from pbx.connectors.orders import Key, Running, begun_by, order_of, still_running
 from pbx.connectors.portal import NotTakenError
 from recordings import files
-from tenants.models import Switch, SwitchCommand, Trunk
+from recordings.books import books_of
+from recordings.models import Recording
+from tenants.models import Switch, SwitchCommand, Tenant, Trunk
+from tenants.schemas import in_schema
 
 log = structlog.get_logger(__name__)
 
 _CHUNK = 256 * 1024
+PROBLEM_MAX = 300
 
 
 def trunks_of(switch_id: int) -> Trunks:
@@ -38,6 +43,21 @@ def segments_begun(switch: Switch, keys: Sequence[Key]) -> list[Running]:
     ).exclude(state=SwitchCommand.State.PENDING)
     orders = [order_of(row) for row in rows.order_by("id")]
     return [replace(begun_by(each), is_adopted=True) for each in orders if each.key in set(keys)]
+
+
+def note_lack(running: Running, problem: str) -> None:
+    """Says, on the segment and its recording, what the file does not have; once, however often it is fetched."""
+    tenant = Tenant.objects.filter(pk=running.tenant_id).first()
+    if tenant is None or not running.recording_id.isdigit():
+        return
+    with in_schema(tenant.schema_name), transaction.atomic():
+        rows = Recording.objects.select_for_update().filter(pk=int(running.recording_id))
+        for book in books_of(tenant, rows):
+            segments = [each for each in book.segments if each.number == running.segment]
+            for segment in [each for each in segments if problem not in each.problem]:
+                segment.problem = f"{segment.problem} {problem}".strip()[:PROBLEM_MAX]
+                segment.save(update_fields=["problem"])
+                book.note_problem(f"{book.recording.problem} {problem}".strip())
 
 
 def hand_over(switch: Switch, running: Running, path: Path) -> None:

@@ -9,9 +9,11 @@ Asterisk says Success to a mute where nothing records.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -21,21 +23,25 @@ from pbx.asterisk.state import Member
 from pbx.asterisk.tracks import Track, label_of
 from pbx.connectors.orders import Command, Key, Order, Outcome, Running, begun_by
 
-VARIABLE = "VOXLEDGER_MIXMONITOR"  # of a channel: the id of the MixMonitor that records it for the portal
 RECORDINGS = "../recording"  # ARI's folder, seen from the one where MixMonitor's paths begin
 UNSUPPORTED_VIDEO = "unsupported_medium: Asterisk writes no video."
 NOT_CONNECTED = "Nobody is connected in this call any more."
 NOT_RECORDING = "This call is not being recorded."
 OUT_OF_REACH = "The portal has no connection to Asterisk at the moment."
 UNHEARD = 0.06  # seconds: three packets
+TRY_AGAIN_AFTER = 1.0  # seconds from when Asterisk, in reach, did not answer
 _GONE = {"No such channel", "Could not start monitoring channel", "Could not stop monitoring channel"}
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+class OutOfReachError(AmiError):
+    """Asterisk was not even asked."""
+
+
+@dataclass(slots=True, eq=False)
 class _Monitor:
-    """A MixMonitor that was started and not stopped."""
+    """A MixMonitor that was started and not stopped. Its number is an address, and may be another's later."""
 
     number: str
     channel: str
@@ -49,7 +55,10 @@ class _Take:
     running: Running
     tracks: list[Track] = field(default_factory=list)
     monitors: list[_Monitor] = field(default_factory=list)
+    unanswered: list[Member] = field(default_factory=list)  # who may have a MixMonitor that we do not know of
     arranged_for: list[Member] | None = None  # who was connected when the last tracks began
+    is_to_be_silent: bool = False  # a pause or a stop was ordered: whatever fails, nothing is begun
+    is_kept: bool = True  # its tracks are fetched when it is over
     is_followed: bool = False  # somebody is about to look at it
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -57,85 +66,98 @@ class _Take:
 class Recorder:
     """The takes of one Asterisk.
 
-    `members` says who is connected in a session, None when it is over; `finished` gets what is complete.
+    `members` says who is connected in a session, None when it is over; `finished` gets what is complete, and `failed`
+    what cannot go on, with a sentence that says why.
     """
 
     def __init__(
         self,
         members: Callable[[str], Sequence[Member] | None],
         finished: Callable[[Running, Sequence[Track]], None],
+        failed: Callable[[Running, str], None],
     ) -> None:
         self._members = members
         self._finished = finished
+        self._failed = failed
         self._takes: dict[Key, _Take] = {}
         self._by_session: dict[str, list[_Take]] = {}
+        self._unwanted: list[_Take] = []  # what may run and must not: stopped as soon as Asterisk is in reach
+        self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
         self.is_connected = asyncio.Event()
         self._ami: Ami | None = None
         self._stops: Counter[str] = Counter()  # by Uniqueid: those we asked for that Asterisk has not told yet
         self._tasks: set[asyncio.Task[None]] = set()
 
     def segments(self) -> set[Key]:
-        return set(self._takes)
+        return {*self._takes, *(take.running.key for take in self._unwanted)}
 
     # --- Orders ----------------------------------------------------------------------------------------------
 
     async def obey(self, order: Order) -> Outcome | None:
-        """What became of it; None when Asterisk is out of reach: then it is to be given again."""
+        """What became of it; None when Asterisk is out of reach: then it is to be given again.
+
+        Orders of one segment are carried out one after the other, as they come.
+        """
         if order.medium != "audio":
             return Outcome(UNSUPPORTED_VIDEO)
+        lock = self._locks.setdefault(order.key, asyncio.Lock())
         try:
-            match order.command:
-                case Command.START:
-                    return await self._start(order)
-                case Command.PAUSE:
-                    return await self._pause(order)
-                case Command.RESUME:
-                    return await self._resume(order)
-                case Command.STOP:
-                    return await self._stop(order)
-                case Command.LAUNCH:
-                    return Outcome("unsupported: this connector launches no calls.")
+            async with lock:
+                return await self._obey(order)
         except ActionRefusedError as error:
             return Outcome(str(error))
         except AmiError as error:
             # A pause is for privacy: whoever asked must know at once that it did not work.
             return Outcome(str(error)) if order.command == Command.PAUSE else None
 
+    async def _obey(self, order: Order) -> Outcome:
+        match order.command:
+            case Command.START:
+                return await self._start(order)
+            case Command.PAUSE:
+                return await self._pause(order)
+            case Command.RESUME:
+                return await self._resume(order)
+            case Command.STOP:
+                return await self._stop(order)
+            case Command.LAUNCH:
+                return Outcome("unsupported: this connector launches no calls.")
+
     async def _start(self, order: Order) -> Outcome:
+        await self._stop_unwanted()
         take = self._takes.get(order.key)
         if take is None:
-            if not self._members(order.session_id):
+            members = self._members(order.session_id)
+            if not members:
                 return Outcome(NOT_CONNECTED)
             take = self._keep(_Take(begun_by(order)))
-        async with take.lock:
-            if take.running.key in self._takes and take.arranged_for is None:
-                try:
-                    await self._begin(take, is_adopted=order.was_handed_out)
-                except AmiError:
-                    with contextlib.suppress(AmiError):
-                        await self._silence(take)
+            if order.was_handed_out:
+                take.running.is_adopted = True
+                take.unanswered = list(members)
+        try:
+            async with take.lock:
+                if self._is_kept(take) and take.arranged_for is None and not take.is_to_be_silent:
+                    await self._renew(take)
+                if not take.tracks:
                     self._drop(take)
-                    raise
-            if not take.tracks:
-                self._drop(take)
-                return Outcome(NOT_CONNECTED)
-        return Outcome()
-
-    async def _begin(self, take: _Take, *, is_adopted: bool) -> None:
-        if is_adopted:
-            take.running.is_adopted = True
-            await self._adopt_monitors(take)
-        await self._renew(take)
+        except AmiError:
+            self._discard(take, is_kept=False)
+            await self._tidy()
+            raise
+        return Outcome() if take.tracks else Outcome(NOT_CONNECTED)
 
     async def _pause(self, order: Order) -> Outcome:
         take = self._takes.get(order.key)
         if take is None:
             return Outcome(NOT_RECORDING)
         async with take.lock:
-            await self._silence(take)
+            if not self._is_kept(take):
+                return Outcome(NOT_RECORDING)
+            take.is_to_be_silent = True
             if not take.running.is_paused:
                 take.running.is_paused = True
                 take.running.stretch += 1
+            await self._silence(take)
         return Outcome()
 
     async def _resume(self, order: Order) -> Outcome:
@@ -143,24 +165,63 @@ class Recorder:
         if take is None:
             return Outcome(NOT_RECORDING)
         async with take.lock:
+            if not self._is_kept(take):
+                return Outcome(NOT_RECORDING)
             if take.running.is_paused:
-                await self._renew(take)
-                take.running.is_paused = False
+                try:
+                    await self._renew(take)
+                except AmiError:
+                    with contextlib.suppress(AmiError):
+                        await self._silence(take)  # else as soon as Asterisk is in reach
+                    self._look_soon(take)
+                    raise
+                take.running.is_paused = take.is_to_be_silent = False
             return Outcome() if take.monitors else Outcome(NOT_CONNECTED)
 
     async def _stop(self, order: Order) -> Outcome:
+        await self._stop_unwanted()
         if take := self._takes.get(order.key):
             async with take.lock:
+                take.is_to_be_silent = True
                 await self._silence(take)
                 self._finish(take)
         return Outcome()
 
+    # --- What must not run -----------------------------------------------------------------------------------
+
     async def forget(self, key: Key) -> None:
-        """Stops what nobody waits for any longer."""
+        """Stops what nobody waits for any longer; if not now, then as soon as Asterisk is in reach."""
         if take := self._takes.get(key):
             async with take.lock:
-                await self._silence(take)
-                self._finish(take)
+                self._discard(take, is_kept=True)
+            await self._tidy()
+
+    def _discard(self, take: _Take, *, is_kept: bool) -> None:
+        if self._is_kept(take):
+            self._drop(take)
+            take.is_kept = is_kept
+            self._unwanted.append(take)
+
+    async def _tidy(self) -> None:
+        while self._unwanted and self._ami is not None:
+            try:
+                await self._stop_unwanted()
+            except AmiError as error:
+                log.warning("recording is not stopped yet", reason=str(error))
+                await asyncio.sleep(TRY_AGAIN_AFTER)
+
+    async def _stop_unwanted(self) -> None:
+        for take in list(self._unwanted):
+            async with take.lock:
+                if take not in self._unwanted:
+                    continue
+                try:
+                    await self._silence(take)
+                except ActionRefusedError as error:
+                    log.error("recording cannot be stopped", recording=take.running.key, reason=str(error))
+                self._unwanted.remove(take)
+                if take.is_kept:
+                    self._finished(take.running, take.tracks)
 
     # --- Calls that change -----------------------------------------------------------------------------------
 
@@ -170,28 +231,46 @@ class Recorder:
             for take in self._by_session.get(session_id, ()):
                 if not take.is_followed and not self._is_in_order(take):
                     take.is_followed = True
-                    task = asyncio.get_running_loop().create_task(self._follow(take))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
+                    self._spawn(self._follow(take))
+
+    def _look_soon(self, take: _Take) -> None:
+        if self._ami is not None:  # else it is looked at as soon as Asterisk is in reach
+            asyncio.get_running_loop().call_later(TRY_AGAIN_AFTER, self.look, [take.running.session_id])
 
     def _is_in_order(self, take: _Take) -> bool:
         members = self._members(take.running.session_id)
         if members is None:
             return False
-        return take.running.is_paused or self._ami is None or list(members) == take.arranged_for
+        if self._ami is None:
+            return True
+        if take.is_to_be_silent:
+            return not (take.monitors or take.unanswered)
+        return list(members) == take.arranged_for
 
     async def _follow(self, take: _Take) -> None:
         async with take.lock:
             take.is_followed = False
-            while take.running.key in self._takes and not self._is_in_order(take):
+            while self._is_kept(take) and not self._is_in_order(take):
                 if self._members(take.running.session_id) is None:
                     self._finish(take)
                     return
                 try:
-                    await self._renew(take)
+                    await (self._silence(take) if take.is_to_be_silent else self._renew(take))
+                except ActionRefusedError as error:
+                    self._give_up(take, str(error))
+                    return
                 except AmiError as error:
                     log.warning("recording does not follow its call", recording=take.running.key, reason=str(error))
+                    self._look_soon(take)
                     return
+
+    def _give_up(self, take: _Take, reason: str) -> None:
+        """Somebody's voice would be missing without a word: the segment ends, and the portal is told why."""
+        log.error("recording cannot go on", recording=take.running.key, reason=reason)
+        if not take.is_to_be_silent:  # else whoever ordered it was told that it did not work
+            self._failed(take.running, reason)
+            self._discard(take, is_kept=True)
+            self._spawn(self._tidy())
 
     def first_track(self, key: Key) -> Track | None:
         take = self._takes.get(key)
@@ -217,18 +296,17 @@ class Recorder:
 
         Asterisk gives the translator up when a packet has passed while nothing listens, so this costs a few of them.
         """
-        for take in list(self._takes.values()):
-            if any(monitor.uniqueid == uniqueid for monitor in take.monitors):
+        takes = [take for take in self._takes.values() if uniqueid in {each.uniqueid for each in take.monitors}]
+        try:
+            for take in takes:
                 async with take.lock:
                     for monitor in [each for each in take.monitors if each.uniqueid == uniqueid]:
                         await self._unmonitor(take, monitor)
-        await asyncio.sleep(UNHEARD)
-        for take in list(self._takes.values()):
-            members = self._members(take.running.session_id) or ()
-            if any(member.uniqueid == uniqueid for member in members):
-                async with take.lock:
-                    if not take.running.is_paused and take.running.key in self._takes:
-                        await self._renew(take)
+            await asyncio.sleep(UNHEARD)
+        finally:
+            for take in takes:
+                take.arranged_for = None
+                await self._follow(take)
 
     # --- The connection --------------------------------------------------------------------------------------
 
@@ -236,20 +314,16 @@ class Recorder:
         """Asterisk is in reach, and its calls are known."""
         self._ami = ami
         self.is_connected.set()
+        self._spawn(self._tidy())
         self.look(list(self._by_session))
 
     async def take_over(self, running: Sequence[Running]) -> None:
         """The segments that Asterisk should be recording since an earlier connector."""
         for each in running:
-            if each.key not in self._takes and self._members(each.session_id) is not None:
-                take = self._keep(_Take(each))
-                async with take.lock:
-                    try:
-                        await self._adopt_monitors(take)
-                        await (self._silence(take) if each.is_paused else self._renew(take))
-                    except AmiError:
-                        self._drop(take)
-                        raise
+            members = self._members(each.session_id)
+            if each.key not in self._takes and members is not None:
+                take = self._keep(_Take(each, unanswered=list(members), is_to_be_silent=each.is_paused))
+                await self._follow(take)
 
     def disconnect(self) -> None:
         """What runs on Asterisk runs on without us."""
@@ -257,20 +331,11 @@ class Recorder:
         self.is_connected.clear()
         self._stops.clear()
 
-    async def _adopt_monitors(self, take: _Take) -> None:
-        """Finds what an earlier connector has started."""
-        for member in self._members(take.running.session_id) or ():
-            try:
-                answer = await self._ask("Getvar", Channel=member.channel, Variable=VARIABLE)
-            except ActionRefusedError:
-                continue  # it has just hung up
-            if number := text(answer, "Value"):
-                take.monitors.append(_Monitor(number, member.channel, member.uniqueid))
-
     # --- MixMonitors -----------------------------------------------------------------------------------------
 
     async def _renew(self, take: _Take) -> None:
         """A new track for each who is connected now. The former ones are stopped when those run: nothing is lost."""
+        await self._find_unanswered(take)
         former = list(take.monitors)
         members = list(self._members(take.running.session_id) or ())
         began_ms = int(datetime.now(UTC).timestamp() * 1000)
@@ -278,7 +343,8 @@ class Recorder:
         for place, member in enumerate(members):
             await self._monitor(take, member, began_ms, is_first=place == 0)
         for monitor in former:
-            await self._unmonitor(take, monitor)
+            if monitor in take.monitors:
+                await self._unmonitor(take, monitor)
         take.arranged_for = members
 
     async def _monitor(self, take: _Take, member: Member, began_ms: int, *, is_first: bool) -> None:
@@ -291,18 +357,45 @@ class Recorder:
             is_first=is_first,
             channel=label_of(member.uniqueid),
         )
-        options = f"r({RECORDINGS}/{track.name}.wav)i({VARIABLE})"
+        options = f"r({RECORDINGS}/{track.name}.wav)i({_variable(running)})"
         try:
             answer = await self._ask("MixMonitor", Channel=member.channel, File="", Options=options)
+        except OutOfReachError:
+            raise
         except ActionRefusedError as error:
             if error.why in _GONE:
                 return
             raise
+        except AmiError:
+            take.unanswered.append(member)
+            running.is_adopted = True  # only Asterisk knows whether there is a track
+            raise
+        number = text(answer, "MixMonitorID")
+        # One of the same number on the same channel is over, whatever we were not told: addresses are used again.
+        take.monitors = [each for each in take.monitors if (each.number, each.channel) != (number, member.channel)]
         take.tracks.append(track)
-        take.monitors.append(_Monitor(text(answer, "MixMonitorID"), member.channel, member.uniqueid))
+        take.monitors.append(_Monitor(number, member.channel, member.uniqueid))
+
+    async def _find_unanswered(self, take: _Take) -> None:
+        """What was started by a request whose answer was lost, or by an earlier connector."""
+        while take.unanswered:
+            member = take.unanswered[0]
+            number = ""
+            try:
+                answer = await self._ask("Getvar", Channel=member.channel, Variable=_variable(take.running))
+                number = text(answer, "Value")
+            except ActionRefusedError as error:
+                if error.why not in _GONE:
+                    raise
+            del take.unanswered[0]
+            known = {(each.number, each.channel) for each in take.monitors}
+            if number and (number, member.channel) not in known:
+                take.monitors.append(_Monitor(number, member.channel, member.uniqueid))
 
     async def _silence(self, take: _Take) -> None:
         """Stops all that runs. When this returns, Asterisk has closed the files."""
+        take.arranged_for = None
+        await self._find_unanswered(take)
         for monitor in list(take.monitors):
             await self._unmonitor(take, monitor)
 
@@ -311,7 +404,7 @@ class Recorder:
         try:
             await self._ask("StopMixMonitor", Channel=monitor.channel, MixMonitorID=monitor.number)
         except AmiError as error:
-            self._stops[monitor.uniqueid] -= 1
+            self._stops[monitor.uniqueid] = max(0, self._stops[monitor.uniqueid] - 1)
             if not isinstance(error, ActionRefusedError) or error.why not in _GONE:
                 raise
             # A channel that is gone has ended its MixMonitor; so has somebody else who stopped it.
@@ -319,7 +412,7 @@ class Recorder:
 
     async def _ask(self, action: str, **fields: str) -> Message:
         if self._ami is None:
-            raise AmiError(OUT_OF_REACH)
+            raise OutOfReachError(OUT_OF_REACH)
         return await self._ami.ask(action, **fields)
 
     # --- The ledger ------------------------------------------------------------------------------------------
@@ -329,15 +422,30 @@ class Recorder:
         self._by_session.setdefault(take.running.session_id, []).append(take)
         return take
 
+    def _is_kept(self, take: _Take) -> bool:
+        """Not dropped while its lock was waited for."""
+        return self._takes.get(take.running.key) is take
+
     def _drop(self, take: _Take) -> None:
-        if self._takes.pop(take.running.key, None) is None:
+        if not self._is_kept(take):
             return
+        del self._takes[take.running.key]
         takes = self._by_session[take.running.session_id]
         takes.remove(take)
         if not takes:
             del self._by_session[take.running.session_id]
 
     def _finish(self, take: _Take) -> None:
-        if take.running.key in self._takes:
+        if self._is_kept(take):
             self._drop(take)
             self._finished(take.running, take.tracks)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _variable(running: Running) -> str:
+    """Of a channel: the number of the MixMonitor that records it for this segment."""
+    return f"VOXLEDGER_{running.recording_id}_{running.segment}"

@@ -52,11 +52,15 @@ class FakeAsterisk:
         self.pings = 0
         self.answers_pings = True
         self.is_deaf = False  # to all actions
+        self.cuts_before = self.cuts_after = ""  # the action at which the network goes: not carried out, or unanswered
+        self.cuts_on = ""  # the channel of that action, if it matters
+        self.held: list[tuple[Message, asyncio.StreamWriter]] | None = None  # actions that wait for `release`
         self.clock_ahead = 0.0
         self.said_before_list: list[bytes] = []  # goes out between the request for the list and its first line
         self.filters: list[Any] = []
         self.subscriptions: list[str] = []
         self.monitors: dict[str, tuple[str, str]] = {}  # MixMonitors that run: channel and options, by number
+        self.reuses_numbers = False  # as Asterisk does, where they are addresses
         self.done: list[str] = []  # what was asked of MixMonitors and granted, in words
         self.variables: dict[tuple[str, str], str] = {}  # by channel and name
         self.gone: set[str] = set()  # channels that have hung up
@@ -145,13 +149,37 @@ class FakeAsterisk:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 for action in parser.feed(data):
-                    self._answer(action, writer)
+                    self._hear(action, writer)
         self._writers.discard(writer)
         writer.close()
 
-    def _answer(self, action: Message, writer: asyncio.StreamWriter) -> None:
+    def release(self) -> None:
+        """Carries out what waited, in its order."""
+        held, self.held = self.held or [], None
+        for action, writer in held:
+            self._hear(action, writer)
+
+    def _hear(self, action: Message, writer: asyncio.StreamWriter) -> None:
+        if self.held is not None:
+            self.held.append((action, writer))
+            return
+        name = text(action, "Action")
+        if self.cuts_on not in ("", text(action, "Channel")):
+            name = ""
+        if name and name == self.cuts_before:
+            self.cuts_before = ""
+            self.cut()
+            return
+        is_last = bool(name) and name == self.cuts_after
+        self._answer(action, writer, is_lost=is_last)
+        if is_last:
+            self.cuts_after = ""
+            self.cut()
+
+    def _answer(self, action: Message, writer: asyncio.StreamWriter, *, is_lost: bool) -> None:
         def reply(response: str, **fields: str) -> None:
-            writer.write(encoded({"Response": response, "ActionID": text(action, "ActionID"), **fields}))
+            if not is_lost:
+                writer.write(encoded({"Response": response, "ActionID": text(action, "ActionID"), **fields}))
 
         if self.is_deaf:
             return
@@ -198,7 +226,8 @@ class FakeAsterisk:
                 stopped, _ = self.monitors.pop(number)
                 self.done.append(f"stop {number} on {stopped}")
                 uniqueid = self.uniqueids.get(stopped, "")
-                writer.write(encoded({"Event": "MixMonitorStop", "Channel": stopped, "Uniqueid": uniqueid}))
+                if not is_lost:
+                    writer.write(encoded({"Event": "MixMonitorStop", "Channel": stopped, "Uniqueid": uniqueid}))
                 reply("Success")
             case "Getvar":
                 variable = text(action, "Variable")
@@ -212,7 +241,8 @@ class FakeAsterisk:
         if self.can_write:
             path = options.partition("r(../recording/")[2].partition(".wav)")[0]
             self.stored[path] = b"RIFF"
-        number = f"0x{len(self.done) + 1:x}"
+        taken = {int(each, 16) for each in self.monitors} if self.reuses_numbers else range(len(self.done) + 1)
+        number = f"{next(each for each in range(1, len(taken) + 2) if each not in taken):#x}"
         self.monitors[number] = channel, options
         self.done.append(f"start {number} on {channel}")
         self.variables[channel, options.rpartition("i(")[2].removesuffix(")")] = number

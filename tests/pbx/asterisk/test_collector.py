@@ -13,7 +13,7 @@ from pbx.asterisk.ari import Ari
 from pbx.asterisk.collector import Collector, stored_tracks
 from pbx.asterisk.tracks import Track
 from pbx.connectors.backoff import Backoff
-from pbx.connectors.orders import Running
+from pbx.connectors.orders import Key, Running
 from pbx.connectors.portal import NotTakenError
 from tests.pbx.asterisk.fake import PASSWORD, USER, FakeAsterisk, fake_asterisk
 from tests.pbx.asterisk.test_tracks import wav
@@ -31,8 +31,9 @@ class Desk:
     def __init__(self, fake: FakeAsterisk) -> None:
         self.fake = fake
         self.taken: list[tuple[tuple[str, int], bytes]] = []
+        self.lacks: list[tuple[Key, str]] = []
         self.troubles: list[Exception] = []  # what goes wrong when the portal is to take a file, one after the other
-        self.collector = Collector(self._ari, self._take, lambda: Backoff(first=0.02, limit=0.05))
+        self.collector = Collector(self._ari, self._take, self._note, lambda: Backoff(first=0.02, limit=0.05))
 
     def _ari(self) -> Ari:
         return Ari(f"http://127.0.0.1:{self.fake.http_port}/ari", USER, PASSWORD)
@@ -41,6 +42,9 @@ class Desk:
         if self.troubles:
             raise self.troubles.pop(0)
         self.taken.append((running.key, path.read_bytes()))
+
+    async def _note(self, running: Running, problem: str) -> None:
+        self.lacks.append((running.key, problem))
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
@@ -67,7 +71,7 @@ async def test_tracks_are_put_together_handed_over_and_deleted() -> None:
         at.collector.put(RUNNING, [ALICE, BOB])
         assert len(at.collector) == 1
         await at.until_idle()
-        assert at.taken == [(("7", 2), BOTH)]
+        assert (at.taken, at.lacks) == ([(("7", 2), BOTH)], [])
         assert at.fake.stored == {"voicemail/greeting": b"not ours"}
 
 
@@ -91,11 +95,15 @@ async def test_a_file_that_asterisk_never_closed_is_taken_as_far_as_it_goes(monk
         at.collector.put(RUNNING, [ALICE])
         await at.until_idle()
         assert at.taken == [(("7", 2), wav(HELLO[:400]))]
+        assert at.lacks == [(("7", 2), "Segment 2 is not whole. Of its 1 tracks: 1 cut short when Asterisk ended.")]
 
 
-@pytest.mark.parametrize("broken", [None, b"", b"<html>" * 20])
-async def test_a_track_that_is_missing_or_broken_does_not_spoil_the_others(
-    monkeypatch: pytest.MonkeyPatch, broken: bytes | None
+@pytest.mark.parametrize(
+    ("broken", "lack"),
+    [(None, "missing on Asterisk"), (b"", "cut short when Asterisk ended"), (b"<html>" * 20, "unreadable")],
+)
+async def test_a_track_that_is_missing_or_broken_does_not_spoil_the_others_and_is_told(
+    monkeypatch: pytest.MonkeyPatch, broken: bytes | None, lack: str
 ) -> None:
     monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
     monkeypatch.setattr(module, "COMPLETE_WITHIN", 0.05)
@@ -104,14 +112,22 @@ async def test_a_track_that_is_missing_or_broken_does_not_spoil_the_others(
         at.collector.put(RUNNING, [ALICE, BOB])
         await at.until_idle()
         assert at.taken == [(("7", 2), wav(HELLO))]
+        assert at.lacks == [(("7", 2), f"Segment 2 is not whole. Of its 2 tracks: 1 {lack}.")]
         assert at.fake.stored == ({BOB.name: broken} if broken else {})  # somebody may yet make something of it
 
 
-async def test_without_any_file_nothing_is_handed_over() -> None:
+@pytest.mark.parametrize(
+    ("tracks", "lack"),
+    [
+        ([ALICE, BOB], "Segment 2 is not whole. Of its 2 tracks: 2 missing on Asterisk."),
+        ([], "Asterisk has no file of segment 2."),  # begun by an earlier connector
+    ],
+)
+async def test_without_any_file_nothing_is_handed_over_and_that_is_told(tracks: list[Track], lack: str) -> None:
     async with desk() as at:
-        at.collector.put(RUNNING, [ALICE, BOB])
+        at.collector.put(replace(RUNNING, is_adopted=not tracks), tracks)
         await at.until_idle()
-        assert at.taken == []
+        assert (at.taken, at.lacks) == ([], [(("7", 2), lack)])
 
 
 async def test_what_the_portal_does_not_take_stays_and_is_offered_again() -> None:

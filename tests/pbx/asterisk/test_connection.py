@@ -32,6 +32,7 @@ from tests.pbx.asterisk.fake import PASSWORD, USER, FakeAsterisk, encoded, fake_
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Row = dict[str, Any]
+PATIENCE = 60.0  # seconds that a busy machine may take for what takes a moment
 
 
 def make_switch(address: dict[str, Any], password: str = PASSWORD) -> Switch:
@@ -59,12 +60,12 @@ async def running(switch: Switch) -> AsyncIterator[None]:
         yield
     finally:
         stop.set()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, PATIENCE)
 
 
 async def until(is_so: Callable[[], Any]) -> Any:
     """What `is_so` (in the database, or in memory) answers as soon as it answers something."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while True:
             if found := await sync_to_async(is_so)():
                 return found

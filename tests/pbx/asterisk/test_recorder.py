@@ -4,20 +4,20 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from pbx.asterisk import recorder as module
 from pbx.asterisk.access import Access
 from pbx.asterisk.ami import Message, text
-from pbx.asterisk.manager import signed_in
-from pbx.asterisk.recorder import NOT_CONNECTED, NOT_RECORDING, UNSUPPORTED_VIDEO, VARIABLE, Recorder
+from pbx.asterisk.manager import Ami, AmiError, signed_in
+from pbx.asterisk.recorder import NOT_CONNECTED, NOT_RECORDING, UNSUPPORTED_VIDEO, Recorder
 from pbx.asterisk.state import Member
 from pbx.asterisk.tracks import Track
-from pbx.connectors.orders import Command, Order, Running, begun_by
+from pbx.connectors.orders import Command, Key, Order, Running, begun_by
 from tests.pbx.asterisk.fake import PASSWORD, USER, FakeAsterisk, fake_asterisk
 
+PATIENCE = 30.0  # seconds that a busy machine may take for what takes milliseconds
 SESSION = "s-1"
 A, B, C = (Member(f"17.{number}", f"PJSIP/{name}-0001", False) for number, name in enumerate(("101", "102", "103")))
 CHANNELS = {member.channel: name for member, name in ((A, "A"), (B, "B"), (C, "C"))}
@@ -36,10 +36,14 @@ class Desk:
         self.members: list[Member] | None = [A, B]
         self.listeners: list[Callable[[str], None]] = []  # for the channels whose MixMonitor was stopped
         self.finished: list[tuple[Running, list[tuple[int, str]]]] = []
+        self.failed: list[tuple[Key, str]] = []
         self.recorder = self.new_recorder()
 
     def new_recorder(self) -> Recorder:
-        return Recorder(lambda session_id: self.members if session_id == SESSION else None, self._finish)
+        return Recorder(lambda session_id: self.members if session_id == SESSION else None, self._finish, self._fail)
+
+    def _fail(self, running: Running, reason: str) -> None:
+        self.failed.append((running.key, reason))
 
     def _finish(self, running: Running, tracks: Sequence[Track]) -> None:
         self.finished.append((running, [(track.stretch, track.channel) for track in tracks]))
@@ -49,9 +53,35 @@ class Desk:
         outcome = await self.recorder.obey(order)
         return None if outcome is None else outcome.reason
 
-    async def look(self) -> None:
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[None]:
+        """Until it is left, or cut; what the body waits for is cut off then."""
+
+        def listen(message: Message) -> None:
+            for listener in self.listeners:
+                listener(text(message, "Uniqueid"))
+
+        with contextlib.suppress(AmiError):
+            async with signed_in(access_of(self.fake), listen) as self.ami:
+                self.recorder.connect(self.ami)
+                try:
+                    yield
+                finally:
+                    self.recorder.disconnect()
+
+    def look(self) -> None:
         self.recorder.look([SESSION])
-        await asyncio.sleep(0.1)
+
+    async def does(self, *expected: str) -> None:
+        """Waits until Asterisk was asked to do so much, and shortly after: no more than that."""
+        await until(lambda: len(self.fake.done) >= self._seen + len(expected))
+        await self.until_idle()
+        assert self.done == list(expected)
+
+    async def until_idle(self) -> None:
+        """What followed from all that Asterisk has said by now was asked of it."""
+        for _ in range(3):
+            await self.ami.ask("Ping")
 
     @property
     def done(self) -> list[str]:
@@ -61,6 +91,7 @@ class Desk:
         return said
 
     _seen = 0
+    ami: Ami
 
     @property
     def recorded(self) -> list[str]:
@@ -75,18 +106,22 @@ def access_of(fake: FakeAsterisk) -> Access:
     )  # fmt: skip
 
 
+async def until(is_so: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not is_so():
+            await asyncio.sleep(0.01)
+
+
 @contextlib.asynccontextmanager
 async def desk() -> AsyncIterator[Desk]:
+    async with unconnected_desk() as made, made.connection():
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def unconnected_desk() -> AsyncIterator[Desk]:
     async with fake_asterisk(ari=False) as fake:
-        made = Desk(fake)
-
-        def listen(message: Message) -> None:
-            for listener in made.listeners:
-                listener(text(message, "Uniqueid"))
-
-        async with signed_in(access_of(fake), listen) as ami:
-            made.recorder.connect(ami)
-            yield made
+        yield Desk(fake)
 
 
 async def test_each_party_has_a_track_of_its_own_voice() -> None:
@@ -98,7 +133,7 @@ async def test_each_party_has_a_track_of_its_own_voice() -> None:
         name, variable = option.split(".wav)")
         assert name.startswith("r(../recording/voxledger/7-1-1-")
         assert name.endswith(f"-{lane}-{channel}")
-        assert variable == f"i({VARIABLE})"
+        assert variable == "i(VOXLEDGER_7_1)"
 
 
 async def test_an_order_given_twice_is_obeyed_once() -> None:
@@ -128,17 +163,17 @@ async def test_what_cannot_be_done_is_said(order: Order, reason: str) -> None:
 async def test_who_joins_or_leaves_begins_new_tracks_before_the_former_end() -> None:
     async with desk() as at:
         await at.told(START)
-        await at.look()
-        assert at.done == ["start A", "start B"]
+        at.look()
+        await at.does("start A", "start B")
         at.members = [A, C]
-        await at.look()
-        assert at.done == ["start A", "start C", "stop A", "stop B"]
+        at.look()
+        await at.does("start A", "start C", "stop A", "stop B")
         at.members = [replace(A, is_held=True), C]
-        await at.look()
-        assert at.done == ["start A", "start C", "stop A", "stop C"]
+        at.look()
+        await at.does("start A", "start C", "stop A", "stop C")
         at.members = [C]
-        await at.look()
-        assert at.done == ["start C", "stop A", "stop C"]
+        at.look()
+        await at.does("start C", "stop A", "stop C")
         assert at.recorded == ["C"]
 
 
@@ -147,7 +182,8 @@ async def test_while_it_is_paused_nobody_who_joins_is_recorded() -> None:
         await at.told(START)
         await at.told(PAUSE)
         at.members = [A, B, C]
-        await at.look()
+        at.look()
+        await at.until_idle()
         assert at.recorded == []
         await at.told(RESUME)
         assert at.recorded == ["A", "B", "C"]
@@ -160,7 +196,8 @@ async def test_a_call_that_is_over_ends_its_recording(paused: bool) -> None:
         if paused:
             await at.told(PAUSE)
         at.members = None
-        await at.look()
+        at.look()
+        await until(lambda: at.finished)
         assert [tracks for _, tracks in at.finished] == [[(1, "17_0"), (1, "17_1")]]
         assert at.recorder.segments() == set()
 
@@ -210,17 +247,16 @@ async def test_without_a_connection_a_pause_has_failed_at_once_and_the_rest_wait
 
 
 async def test_a_connection_that_breaks_fails_a_pause_at_once() -> None:
-    fails: asyncio.Task[Any] | None = None
-    with contextlib.suppress(Exception):
-        async with desk() as at:
+    async with unconnected_desk() as at:
+        async with at.connection():
             await at.told(START)
-            at.fake.is_deaf = True
-            fails = asyncio.create_task(at.recorder.obey(PAUSE))
-            await asyncio.sleep(0.1)
+            at.fake.held = []
+            pausing = asyncio.create_task(at.recorder.obey(PAUSE))
+            await until(lambda: at.fake.held)
             at.fake.cut()
-            await asyncio.sleep(1)
-    assert fails
-    outcome = await asyncio.wait_for(fails, 1)
+            await until_cut()
+        outcome = await asyncio.wait_for(pausing, PATIENCE)
+    assert outcome
     assert outcome.reason == "The AMI connection broke."
 
 
@@ -263,11 +299,11 @@ async def test_what_changed_while_asterisk_was_out_of_reach_is_followed() -> Non
         await at.told(START)
         at.recorder.disconnect()
         at.members = [A, B, C]
-        await at.look()
+        at.look()
+        await at.until_idle()
         assert at.recorded == ["A", "B"]
         at.recorder.connect(ami)
-        await asyncio.sleep(0.1)
-        assert at.recorded == ["A", "B", "C"]
+        await until(lambda: at.recorded == ["A", "B", "C"])
 
 
 async def test_another_stream_is_listened_to_anew_after_a_moment_of_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,14 +334,218 @@ async def test_what_somebody_else_stopped_is_begun_again() -> None:
         at.fake.uniqueids = {member.channel: member.uniqueid for member in (A, B, C)}
         await at.told(START)
         at.members = [A, C]
-        await at.look()  # stops of our own are told, too
-        assert at.done == ["start A", "start B", "start A", "start C", "stop A", "stop B"]
+        at.look()  # stops of our own are told, too
+        await at.does("start A", "start B", "start A", "start C", "stop A", "stop B")
         number = next(number for number, (channel, _) in at.fake.monitors.items() if channel == A.channel)
         del at.fake.monitors[number]
         at.fake.say({"Event": "MixMonitorStop", "Channel": A.channel, "Uniqueid": A.uniqueid})
-        await asyncio.sleep(0.1)
-        assert at.done == ["start A", "start C", "stop C"]
+        await at.does("start A", "start C", "stop C")
         assert at.recorded == ["A", "C"]
         at.fake.say({"Event": "MixMonitorStop", "Channel": B.channel, "Uniqueid": B.uniqueid})
-        await asyncio.sleep(0.1)
-        assert at.done == []
+        await at.does()
+
+
+# --- What goes wrong on the way ---
+
+
+async def until_cut() -> None:
+    """In the body of a connection, which ends here."""
+    await asyncio.sleep(PATIENCE)
+    raise AssertionError("the connection was not cut")
+
+
+async def cut_off(at: Desk, order: Order | None, *, after: str = "", before: str = "", on: str = "") -> str | None:
+    """An order, or a look at the call, at which the network goes; what was said of the order."""
+    at.fake.cuts_after, at.fake.cuts_before, at.fake.cuts_on = after, before, on
+    task: asyncio.Task[str | None] | None = None
+    async with at.connection():
+        await at.until_idle()
+        if order is None:
+            at.look()
+        else:
+            task = asyncio.create_task(at.told(order))
+        await until_cut()
+    return await task if task else None
+
+
+@contextlib.asynccontextmanager
+async def begun() -> AsyncIterator[Desk]:
+    """A and B are being recorded; the network is gone."""
+    async with unconnected_desk() as at:
+        async with at.connection():
+            assert await at.told(START) == ""
+        yield at
+
+
+@pytest.mark.parametrize("on", ["A", "C"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_track_whose_answer_was_lost_is_found_again(when: str, on: str) -> None:
+    """Whether Asterisk has begun it or not: afterwards each party is recorded once, and what was begun is fetched."""
+    async with begun() as at:
+        at.members = [A, C]
+        channel = {"A": A, "C": C}[on].channel
+        await cut_off(at, None, **{when: "MixMonitor"}, on=channel)
+        async with at.connection():
+            await until(lambda: at.recorded == ["A", "C"])
+            await at.until_idle()
+            assert at.recorded == ["A", "C"]
+            assert await at.told(STOP) == ""
+            assert at.recorded == []
+        assert [running.is_adopted for running, _ in at.finished] == [True]  # Asterisk is asked for its files
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_start_whose_answer_was_lost_is_undone_unless_it_comes_again(when: str) -> None:
+    async with unconnected_desk() as at:
+        assert await cut_off(at, START, **{when: "MixMonitor"}, on=B.channel) is None
+        assert at.recorded == (["A"] if when == "before" else ["A", "B"])
+        async with at.connection():
+            await until(lambda: at.recorded == [])
+        assert at.recorder.segments() == set()
+        async with at.connection():
+            assert await at.told(replace(START, was_handed_out=True)) == ""
+            assert at.recorded == ["A", "B"]
+            assert await at.told(STOP) == ""
+        assert [running.is_adopted for running, _ in at.finished] == [True]
+
+
+async def test_a_start_that_comes_again_at_once_is_recorded_once() -> None:
+    async with unconnected_desk() as at:
+        assert await cut_off(at, START, after="MixMonitor", on=A.channel) is None
+        async with at.connection():
+            assert await at.told(replace(START, was_handed_out=True)) == ""
+            await at.until_idle()
+            assert at.recorded == ["A", "B"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_what_was_to_be_silent_is_silent_after_a_reconnect(when: str) -> None:
+    """A pause is answered at once that it failed; nobody need say another word for it to become true."""
+    async with begun() as at:
+        assert await cut_off(at, PAUSE, **{when: "StopMixMonitor"}, on=A.channel) == "The AMI connection broke."
+        at.members = [A, C]
+        async with at.connection():
+            await until(lambda: at.recorded == [])
+            at.members = [A, B, C]
+            at.look()
+            await at.until_idle()
+            assert at.recorded == []
+            assert await at.told(STOP) == ""
+        assert [len(tracks) for _, tracks in at.finished] == [2]
+
+
+async def test_a_pause_without_a_connection_is_kept_as_soon_as_there_is_one() -> None:
+    async with begun() as at:
+        assert await at.told(PAUSE) == "The portal has no connection to Asterisk at the moment."
+        async with at.connection():
+            await until(lambda: at.recorded == [])
+            assert await at.told(RESUME) == ""
+            assert at.recorded == ["A", "B"]
+
+
+async def test_a_resume_whose_answer_was_lost_is_paused_until_it_comes_again() -> None:
+    async with begun() as at:
+        async with at.connection():
+            await at.told(PAUSE)
+        assert await cut_off(at, RESUME, after="MixMonitor", on=A.channel) is None
+        async with at.connection():
+            await until(lambda: at.recorded == [])
+            assert await at.told(RESUME) == ""
+            assert at.recorded == ["A", "B"]
+
+
+async def test_a_resume_that_asterisk_refuses_leaves_it_paused() -> None:
+    async with desk() as at:
+        await at.told(START)
+        await at.told(PAUSE)
+        at.fake.refusals = {"MixMonitor": "Permission denied"}
+        assert await at.told(RESUME) == "Asterisk refused MixMonitor: Permission denied."
+        assert at.recorded == []
+        at.fake.refusals = {}
+        assert await at.told(RESUME) == ""
+        assert at.recorded == ["A", "B"]
+
+
+async def test_a_stop_whose_answer_was_lost_is_carried_out_before_it_comes_again() -> None:
+    async with begun() as at:
+        assert await cut_off(at, STOP, after="StopMixMonitor", on=A.channel) is None
+        assert (at.recorded, at.finished) == (["B"], [])
+        async with at.connection():
+            await until(lambda: at.recorded == [])
+            assert await at.told(STOP) == ""
+        assert len(at.finished) == 1
+
+
+async def test_a_recording_that_nobody_waits_for_is_stopped_when_asterisk_is_back() -> None:
+    async with begun() as at:
+        await at.recorder.forget(START.key)
+        assert (at.recorded, at.finished, at.recorder.segments()) == (["A", "B"], [], {START.key})
+        async with at.connection():
+            await until(lambda: at.finished)
+            assert (at.recorded, at.recorder.segments()) == ([], set())
+
+
+async def test_a_new_track_that_asterisk_refuses_ends_the_segment_and_is_told() -> None:
+    """Else the voice of who joined would be missing from the file, and nothing would say so."""
+    async with desk() as at:
+        await at.told(START)
+        at.fake.refusals = {"MixMonitor": "Permission denied"}
+        at.members = [A, B, C]
+        at.look()
+        await until(lambda: at.finished)
+        assert at.failed == [(START.key, "Asterisk refused MixMonitor: Permission denied.")]
+        assert [tracks for _, tracks in at.finished] == [[(1, "17_0"), (1, "17_1")]]
+        assert (at.recorded, at.recorder.segments()) == ([], set())
+
+
+async def test_a_party_whose_stream_is_new_is_recorded_on_after_a_reconnect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "UNHEARD", 0)
+    async with begun() as at:
+        at.fake.cuts_after, at.fake.cuts_on = "StopMixMonitor", A.channel
+        async with at.connection():
+            anew = asyncio.create_task(at.recorder.begin_anew(A.uniqueid))
+            await until_cut()
+        with pytest.raises(AmiError):
+            await anew
+        async with at.connection():
+            await until(lambda: at.recorded == ["A", "B"])
+
+
+async def test_a_number_that_asterisk_uses_again_is_not_stopped_with_its_former_owner() -> None:
+    async with unconnected_desk() as at:
+        at.fake.reuses_numbers = True
+        async with at.connection():
+            await at.told(START)
+        at.members = [A, C]
+        await cut_off(at, None, after="StopMixMonitor", on=A.channel)
+        assert at.recorded == ["A", "B", "C"]
+        async with at.connection():
+            await until(lambda: at.recorded == ["A", "C"])
+            await at.until_idle()
+            assert at.recorded == ["A", "C"]
+            await at.told(PAUSE)
+            assert at.recorded == []
+
+
+async def test_a_pause_that_waited_while_the_call_ended_has_nothing_to_pause() -> None:
+    async with desk() as at:
+        await at.told(START)
+        at.fake.held = []
+        at.members = [A, C]
+        at.look()
+        await until(lambda: at.fake.held)
+        orders = [asyncio.create_task(at.told(each)) for each in (PAUSE, RESUME)]
+        at.members, at.fake.gone = None, {A.channel, B.channel, C.channel}
+        at.fake.release()
+        assert await asyncio.gather(*orders) == [NOT_RECORDING, NOT_RECORDING]
+        assert len(at.finished) == 1
+
+
+async def test_orders_of_one_segment_are_carried_out_in_turn() -> None:
+    async with desk() as at:
+        at.fake.held = []
+        orders = [asyncio.create_task(at.told(each)) for each in (START, PAUSE, RESUME, STOP)]
+        await until(lambda: at.fake.held)
+        at.fake.release()
+        assert await asyncio.gather(*orders) == [""] * 4
+        await at.does("start A", "start B", "stop A", "stop B", "start A", "start B", "stop A", "stop B")

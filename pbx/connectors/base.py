@@ -143,8 +143,8 @@ class SwitchConnector:
                     await self._may_have_orders.wait()
 
     def _can_judge(self, order: Order) -> bool:
-        """Before it is known what runs, only that a pause cannot be kept, which is to be said at once."""
-        return self._knows_what_runs() or order.command == Command.PAUSE
+        """Before it is known what runs, only what is to be refused at once: a pause that cannot be kept, a launch."""
+        return self._knows_what_runs() or order.command in {Command.PAUSE, Command.LAUNCH}
 
     def _carry_out(self, order: Order) -> None:
         task = asyncio.get_running_loop().create_task(self._obey(order))

@@ -2,7 +2,9 @@
 
 LOST_RACE = frozenset({"LOSE_RACE", "PICKED_OFF"})
 NO_ANSWER = frozenset({"NO_ANSWER", "NO_USER_RESPONSE", "ALLOTTED_TIMEOUT", "PROGRESS_TIMEOUT"})
+NORMAL = "NORMAL_CLEARING"
 CANCELLED = "ORIGINATOR_CANCEL"
+REDIRECTED = "REDIRECTION_TO_NEW_DESTINATION"  # FreeSWITCH then says of the leg that it has cancelled it
 
 # What mod_sofia answers to the caller for a cause.
 _STATUS_OF_CAUSE = {

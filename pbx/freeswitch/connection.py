@@ -13,7 +13,7 @@ from django.db import DatabaseError, InterfaceError
 from pbx.connectors import portal as shared
 from pbx.connectors.backoff import Backoff
 from pbx.connectors.base import SwitchConnector, SwitchGoneError
-from pbx.connectors.orders import Command, Key, Order
+from pbx.connectors.orders import Command, Key, Order, Outcome
 from pbx.connectors.spool import Census
 from pbx.freeswitch import cdrs, portal
 from pbx.freeswitch.access import Access, AccessError, access_of
@@ -28,6 +28,7 @@ from pbx.freeswitch.eventsocket import (
     signed_in,
 )
 from pbx.freeswitch.interpreter import SUBCLASSES, SUBSCRIPTIONS, Interpreter
+from pbx.freeswitch.launcher import Launcher
 from pbx.freeswitch.names import is_uuid
 from pbx.freeswitch.recorder import Recorder
 from pbx.freeswitch.takes import Take
@@ -42,7 +43,7 @@ GAP_MARGIN = timedelta(seconds=30)  # a connector that died had said so late tha
 LONGEST_GAP = timedelta(days=1)  # further back the JSON CDRs are not read
 HELD_BACK_MAX = 100_000  # events that come while the list of channels does
 DUMPS_MAX = 10_000
-SUBSCRIBE = f"event json {' '.join(SUBSCRIPTIONS)} RECORD_STOP CUSTOM {' '.join(SUBCLASSES)}"
+SUBSCRIBE = f"event json {' '.join(SUBSCRIPTIONS)} RECORD_STOP BACKGROUND_JOB CUSTOM {' '.join(SUBCLASSES)}"
 _VERSION = re.compile(r"Version ([0-9A-Za-z._-]+)")
 
 
@@ -56,6 +57,7 @@ class Connector(SwitchConnector):
         self._held_back: list[tuple[Message, datetime]] | None = None
         self._gap_since = switch.connector_seen_at or datetime.now(UTC)
         self._recorder = Recorder(self._interpreter.members)
+        self._launcher = Launcher(lambda session_id: self._interpreter.members(session_id) is not None)
         self._collector = Collector(self._is_over, self._hand_over)
         self._knows_running = False
 
@@ -128,12 +130,14 @@ class Connector(SwitchConnector):
                 was_connected = True
                 version = f" {found[1]}" if found else ""
                 self._say("connected", f"Connected to FreeSWITCH{version} by the event socket.")
+                self._launcher.connect(socket)
                 await self._connect_recorder(socket, access)
                 while True:
                     await asyncio.sleep(PING_EVERY)
                     await self._set_clock(socket)
         finally:
             self._recorder.disconnect()
+            self._launcher.disconnect()
             if was_connected:
                 self._gap_since = datetime.now(UTC)
 
@@ -179,6 +183,7 @@ class Connector(SwitchConnector):
 
     def _on_event(self, message: Message) -> None:
         received_at = datetime.now(UTC)
+        self._launcher.hear(message)
         if self._held_back is None:
             self._interpret(message, received_at)
         elif len(self._held_back) < HELD_BACK_MAX:
@@ -201,7 +206,7 @@ class Connector(SwitchConnector):
 
     async def _obey(self, order: Order) -> None:
         try:
-            outcome = await self._recorder.obey(order)
+            outcome = await self._carried_out(order)
             if outcome is None:  # FreeSWITCH is out of reach: it comes again, until the portal gives it up
                 return
             backoff = self._new_backoff()
@@ -216,9 +221,17 @@ class Connector(SwitchConnector):
         except Exception:  # one order must not end the connection and all calls with it
             log.exception("order was not carried out", switch=self._switch.name, order=order.id)
 
+    async def _carried_out(self, order: Order) -> Outcome | None:
+        if order.launch:
+            return await self._launcher.launch(order, order.launch)
+        return await self._recorder.obey(order)
+
     async def _undo(self, order: Order) -> None:
         """The portal had given up waiting: it believes that nothing was begun."""
-        if order.command == Command.START:
+        if order.launch:
+            log.warning("call was launched too late", switch=self._switch.name, session=order.session_id)
+            await self._launcher.forget(order)
+        elif order.command == Command.START:
             log.warning("recording began too late", switch=self._switch.name, recording=order.key)
             await self._recorder.forget(order.key)
 

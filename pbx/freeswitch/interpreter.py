@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
+from urllib.parse import unquote
 
-from cdr.callevent_json import CALL_ID_MAX, ID_MAX, NUMBER_MAX, clean_name
+from cdr.callevent_json import CALL_ID_MAX, ID_MAX, NUMBER_MAX, USER_DATA_MAX, clean_name
 from cdr.callevents import (
     CALLER_LEG,
     CallEnded,
@@ -37,6 +38,7 @@ from cdr.callevents import (
 )
 from pbx.freeswitch import causes
 from pbx.freeswitch.esl import Message, text, variable
+from pbx.freeswitch.launcher import CALLEE, CALLEE_IS_EXTENSION, LAUNCHED, USER_DATA
 from pbx.freeswitch.names import Trunks, is_number, is_uuid, user_of
 from pbx.freeswitch.parties import Parties, first_callee
 from pbx.freeswitch.state import Channel, Member, Service, ServiceKind, Session, Talk, Target
@@ -202,6 +204,7 @@ class Interpreter:
                 domain=self._parties.domain_of(caller),
                 did=self._parties.did(session),
                 trunk=self._parties.trunk_of(caller),
+                user_data=session.user_data,
                 media=session.media,
             )
         )
@@ -230,6 +233,11 @@ class Interpreter:
         target = session.targets.get(uuid)
         if target and not target.is_ended and (call_id := _call_id(message)) and not channel.call_id:
             self._say(session, PartyUpdated(**self._fact(session, uuid, "call-id"), leg=uuid, call_id=call_id))
+        elif (
+            channel is session.caller and session.is_started and not channel.call_id and (call_id := _call_id(message))
+        ):
+            told = self._fact(session, CALLER_LEG, "call-id", uuid)
+            self._say(session, PartyUpdated(**told, leg=CALLER_LEG, call_id=call_id))
         channel.call_id = channel.call_id or _call_id(message)
         self._touch(session)
         return session, channel
@@ -269,6 +277,8 @@ class Interpreter:
         channel.is_user = self._parties.is_user(direction, channel.variables)
         if direction == "inbound":
             self._open(channel)
+        elif variable(message, LAUNCHED):
+            self._open_launched(channel, message)
         elif owner := self._owner(channel, message):
             self._add_target(owner, channel, message)
         else:
@@ -318,6 +328,28 @@ class Interpreter:
         for each in (self._sessions, self._unstarted, self._by_leg):
             each[caller.uuid] = session
         return session
+
+    def _open_launched(self, channel: Channel, message: Message) -> None:
+        """The caller's leg of a call that the portal launched. Who has several phones has a leg at each."""
+        name = _session_id(channel)
+        session = next((each for each in self._sessions.values() if each.session_id == name), None)
+        if session is None:
+            session = self._open(channel)
+            kind = PartyKind.EXTENSION if variable(message, CALLEE_IS_EXTENSION) == "true" else PartyKind.EXTERNAL
+            session.is_launched = True
+            session.callee = Party(variable(message, CALLEE)[:NUMBER_MAX] or "anonymous", kind)
+            session.user_data = unquote(variable(message, USER_DATA))[:USER_DATA_MAX]
+        session.channels[channel.uuid], self._by_leg[channel.uuid] = channel, session
+
+    def _take_up(self, session: Session, channel: Channel) -> None:
+        """Of the phones of whom a call was launched for, this one was answered."""
+        former, session.caller = session.caller, channel
+        for each in (self._sessions, self._unstarted):
+            if each.pop(former.uuid, None):
+                each[channel.uuid] = session
+        if channel.call_id:
+            told = self._fact(session, CALLER_LEG, "call-id", channel.uuid)
+            self._say(session, PartyUpdated(**told, leg=CALLER_LEG, call_id=channel.call_id))
 
     def _add_target(self, session: Session, channel: Channel, message: Message) -> None:
         uuid = channel.uuid
@@ -369,6 +401,8 @@ class Interpreter:
             return
         session, channel = known
         channel.up_since = self._now
+        if session.is_launched and session.caller.up_since is None and channel.uuid not in session.targets:
+            self._take_up(session, channel)
         if channel.service and not channel.service.is_answered:
             self._answer_service(session, channel.service)
         if (target := session.targets.get(channel.uuid)) and not target.is_ended:
@@ -437,8 +471,13 @@ class Interpreter:
             session.cancelled |= not session.answered
             self._note_hangup(session, channel, EndReason.CALLER_DISCONNECT)
         self._leave_service(session, channel, EndReason.CALLEE_DISCONNECT)
-        if not session.targets and not session.visits and channel.up_since is None:
-            cause = text(message, "Hangup-Cause")
+        if session.targets or session.visits:
+            return
+        cause = text(message, "Hangup-Cause")
+        if session.is_launched and channel.up_since is None:  # whom it was launched for did not take it
+            session.cancelled = False
+            session.last_failure = EndReason.CANCELLED, verdict_on_unanswered(message)[1] or 487
+        elif channel.up_since is None or (session.is_launched and cause != causes.NORMAL):
             session.last_failure = EndReason.NONE, causes.status_of_cause(cause)
 
     def _caller_leaves(self, session: Session, how: str) -> None:
@@ -505,7 +544,7 @@ class Interpreter:
         if not number:
             return
         if kind == "unknown":
-            known[0].unknown_number = known[0].callee is None
+            known[0].unknown_number = known[0].callee is None or (known[0].is_launched and not known[0].targets)
             known[0].callee = known[0].callee or Party(number, PartyKind.EXTENSION)
         else:
             self._enter(*known, kind, number)
@@ -638,6 +677,8 @@ class Interpreter:
         """A call that nobody but the dialplan took (voice mail, an announcement) was answered by that number."""
         caller = session.caller
         if caller.up_since is None or session.targets or session.visits:
+            return
+        if session.last_failure or session.unknown_number:  # a launched call's caller is there before the number is
             return
         session.callee = session.callee or Party(caller.dialled or "anonymous", PartyKind.SERVICE)
         ended_at, self._now = self._now, caller.up_since

@@ -5,7 +5,6 @@ the first that is left. FreeSWITCH tells when a recording ends, but neither when
 it answered to our own commands is all there is to believe. What cannot be paused is stopped: that is for privacy.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,7 +44,6 @@ class Recorder:
         self.folder = ""  # where FreeSWITCH writes
         self._members = members
         self._takes: dict[Key, Take] = {}
-        self._locks: dict[Key, asyncio.Lock] = {}
         self._socket: EventSocket | None = None
         self.is_ready = False  # FreeSWITCH is in reach, and what an earlier connector records is known
 
@@ -55,20 +53,19 @@ class Recorder:
     # --- Orders ----------------------------------------------------------------------------------------------
 
     async def obey(self, order: Order) -> Outcome | None:
-        """What became of it; None when FreeSWITCH is out of reach: then it is to be given again."""
+        """What became of it; None when FreeSWITCH is out of reach: then it is to be given again.
+
+        Orders of one segment come one after the other; who gives them sees to that.
+        """
         if not self.is_ready:
             return Outcome(OUT_OF_REACH) if order.command == Command.PAUSE else None
         try:
-            async with self._locks.setdefault(order.key, asyncio.Lock()):
-                return await self._obey(order)
+            return await self._obey(order)
         except CommandRefusedError as error:
             return Outcome(str(error))
         except EslError as error:
             # A pause is for privacy: whoever asked must know at once that it did not work.
             return Outcome(str(error)) if order.command == Command.PAUSE else None
-        finally:
-            if order.key not in self._takes:
-                self._locks.pop(order.key, None)
 
     async def _obey(self, order: Order) -> Outcome:
         match order.command:
@@ -81,7 +78,7 @@ class Recorder:
             case Command.STOP:
                 return await self._stop(order)
             case Command.LAUNCH:
-                return Outcome("unsupported: this connector launches no calls.")
+                raise ValueError("A call to be launched is no recording.")
 
     async def _start(self, order: Order) -> Outcome:
         if order.key in self._takes:
@@ -182,7 +179,6 @@ class Recorder:
             if self._members(session_id) is None:
                 for take in [each for each in self._takes.values() if each.session_id == session_id]:
                     self._takes.pop(take.key, None)
-                    self._locks.pop(take.key, None)
 
     # --- The connection --------------------------------------------------------------------------------------
 

@@ -82,6 +82,8 @@ class Session:
     caller_number: str
     dialled: str
     callee: Party | None = None
+    user_data: str = ""
+    is_launched: bool = False  # by the portal: its caller was called first
     is_started: bool = False
     media: frozenset[Medium] = frozenset({"audio"})
     names: list[str] = field(default_factory=list)  # its id, once it was said, and those of the sessions merged into it

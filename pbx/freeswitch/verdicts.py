@@ -12,7 +12,10 @@ _NOBODY_ANSWERED = (EndReason.NONE, 480)
 def transfer_of(message: Message) -> str:
     """How the party of a leg that ended left the call: BLIND_TRANSFER, ATTENDED_TRANSFER, or not by a transfer."""
     said = variable(message, "endpoint_disposition")
-    return said if said in {"BLIND_TRANSFER", "ATTENDED_TRANSFER"} else ""
+    if said in {"BLIND_TRANSFER", "ATTENDED_TRANSFER"}:
+        return said
+    # Of the two legs of who joins two calls only one has that; the other says whom it left its party to.
+    return "ATTENDED_TRANSFER" if variable(message, "transfer_to").startswith("att:") else ""
 
 
 def hung_up(message: Message) -> bool:
@@ -29,8 +32,8 @@ def verdict_on_unanswered(message: Message) -> Verdict:
         return EndReason.NONE, 0
     if cause == causes.CANCELLED:
         return EndReason.CANCELLED, 487
-    if 300 <= status < 400:
-        return EndReason.REDIRECTED, status
+    if cause == causes.REDIRECTED or 300 <= status < 400:
+        return EndReason.REDIRECTED, status if 300 <= status < 400 else 302
     if cause in causes.NO_ANSWER and status in {0, 408, 487}:
         return EndReason.NONE, 408
     return EndReason.CALLEE_DISCONNECT, status or causes.status_of_cause(cause)

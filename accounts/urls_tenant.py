@@ -13,6 +13,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("profile", profile.profile, name="profile"),
     path("profile/password", profile.own_password, name="profile-password"),
     path("users", users.users, name="users"),
+    path("users/marked", users.users_marked, name="users-marked"),
     path("users/new", users.new_user, name="user-new"),
     path("users/<int:user_id>", users.user_edit, name="user-edit"),
     path("users/<int:user_id>/extension", users.user_extension, name="user-extension"),

@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import actor_of, requires
+from accounts.lists import Column, context_of, register
 from accounts.rest import ApiError, decode_cursor, encode_cursor
 from accounts.roles import Permission
 from pbx import quarantine
@@ -20,6 +21,12 @@ from pbx.rerun import rerun
 from tenants.models import Switch
 
 PAGE_SIZE = 50
+QUARANTINE = register(
+    "quarantine",
+    "All of the quarantine",
+    (Column("code", "Reason"), Column("session_id", "Session"), Column("switch", "Switch")),
+    {"code", "session_id"},
+)
 _SHOWN_BYTES = 65_536
 
 # What a system administrator can do about each reason.
@@ -66,7 +73,7 @@ def quarantine_list(request: HttpRequest) -> HttpResponse:
         "following": following,
         "first": "?" + urlencode(kept) if last else "",
     }
-    return render(request, "pbx/quarantine.html", context)
+    return render(request, "pbx/quarantine.html", context | context_of(request, QUARANTINE))
 
 
 @requires(Permission.SYSTEM_QUARANTINE)

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import actor_of, requires, signed_in
 from accounts.callers import ApiError
+from accounts.lists import Column, about, context_of, register, total_words
 from accounts.roles import Permission
 from cdr import periods
 from cdr.models import CDR
@@ -33,6 +34,19 @@ from tenants.models import Tenant
 from tenants.values import id_of
 
 PAGE = 50
+RECORDINGS = register(
+    "recordings",
+    "All recordings",
+    (
+        Column("caller", "Caller"),
+        Column("callee", "Callee"),
+        Column("ended_at", "End Time"),
+        Column("duration", "Duration"),
+        Column("medium", "Medium"),
+        Column("state", "State and gaps"),
+    ),
+    {*RecordingFilterForm.base_fields, "from", "to", "period", "order"},
+)
 _ADDRESS = ("period", "order")  # what the address holds beside the filters; cursors are not kept
 
 
@@ -64,9 +78,10 @@ def recording_list(request: HttpRequest) -> HttpResponseBase:
     form, filters = _filters_of(request)
     kept = _kept(request)
     ascending = kept.get("order") == "asc"
+    rows = narrowed(shown(visible(request)), filters)
     try:
         page = page_of(
-            narrowed(shown(visible(request)), filters),
+            rows,
             limit=PAGE,
             ascending=ascending,
             after=request.GET.get("after", ""),
@@ -75,6 +90,8 @@ def recording_list(request: HttpRequest) -> HttpResponseBase:
     except ApiError:  # a cursor that was cut or written by hand
         return HttpResponseRedirect(_address(kept))
     may = signed_in(request).may
+    whole = page.previous is None and page.next is None
+    total, exact = (len(page.rows), True) if whole else about(rows)
     context = {
         "form": form,
         "from_value": _input(filters.shared.since) if "from" in kept else "",
@@ -92,13 +109,13 @@ def recording_list(request: HttpRequest) -> HttpResponseBase:
         "next": _address(kept | {"after": page.next}) if page.next else "",
         "refresh": _address(kept),
         "clear": _address({}),
-        "address": request.get_full_path(),
+        "total": total_words(total, exact, "recording", "recordings"),
         "own_only": not sees_all(may),
         "may_delete": may(Permission.RECORDINGS_FULL),
         "asks_reason": _tenant(request).ask_play_reason,
         "simulators": simulators(),
     }
-    return render(request, "recordings/list.html", context)
+    return render(request, "recordings/list.html", context | context_of(request, RECORDINGS))
 
 
 @requires(Permission.RECORDINGS_FULL)

@@ -12,12 +12,25 @@ from django.views.decorators.http import require_safe
 
 from accounts.access import requires
 from accounts.forms import AuditFilterForm
+from accounts.lists import Column, context_of, register
 from accounts.models import AuditEntry
 from accounts.rest import ApiError, decode_cursor, encode_cursor
 from accounts.roles import Permission
 from accounts.selectors import audit_entries
 
 PAGE_SIZE = 50
+AUDIT = register(
+    "audit",
+    "All entries",
+    (
+        Column("who", "Who"),
+        Column("what", "What"),
+        Column("before", "Before"),
+        Column("after", "After"),
+        Column("address", "Address"),
+    ),
+    AuditFilterForm.base_fields,
+)
 _YEARS = range(1970, 9000)  # in which a day may be moved into any zone
 
 
@@ -41,7 +54,7 @@ def audit(request: HttpRequest) -> HttpResponse:
         "first": "?" + urlencode(kept) if "cursor" in request.GET else "",
         "filtered": bool(kept),
     }
-    return render(request, "accounts/audit.html", context)
+    return render(request, "accounts/audit.html", context | context_of(request, AUDIT))
 
 
 def _filtered(rows: "QuerySet[AuditEntry]", wanted: dict[str, Any]) -> "QuerySet[AuditEntry]":

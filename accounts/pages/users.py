@@ -4,9 +4,11 @@ from urllib.parse import urlencode
 
 from django.contrib import auth, messages
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import actor_of, requires, signed_in
@@ -17,6 +19,7 @@ from accounts.extensions import (
     set_sip_password,
 )
 from accounts.forms import ExtensionForm, NewExtensionForm, NewUserForm, UserForm, attempt
+from accounts.lists import Column, about, context_of, register, total_words
 from accounts.models import Extension, User
 from accounts.once import show_once, take_secrets
 from accounts.passwords import new_password
@@ -25,8 +28,35 @@ from accounts.rest import ApiError, decode_cursor, encode_cursor
 from accounts.roles import Permission
 from accounts.selectors import matching_users, users_by_extension
 from tenants.errors import RefusedError
+from tenants.values import id_of
 
 PAGE_SIZE = 50
+MARKED_ACTIONS = (
+    ("audio_on", "Record Audio Calls"),
+    ("audio_off", "Stop recording audio"),
+    ("video_on", "Record Video Calls"),
+    ("video_off", "Stop recording video"),
+    ("deactivate", "Deactivate"),
+)
+_SWITCHED = {
+    "audio_on": {"record_audio": True},
+    "audio_off": {"record_audio": False},
+    "video_on": {"record_video": True},
+    "video_off": {"record_video": False},
+}
+USERS = register(
+    "users",
+    "All users",
+    (
+        Column("display_name", "Display Name"),
+        Column("role", "Role"),
+        Column("email", "Email"),
+        Column("status", "Status"),
+        Column("record_audio", "Record Audio Calls"),
+        Column("record_video", "Record Video Calls"),
+    ),
+    {"q", "state"},
+)
 _SEGMENTS = (("", "All"), ("recorded", "Recorded"), ("deactivated", "Deactivated"))
 
 
@@ -34,12 +64,12 @@ _SEGMENTS = (("", "All"), ("recorded", "Recorded"), ("deactivated", "Deactivated
 @require_safe
 def users(request: HttpRequest) -> HttpResponse:
     words, state = request.GET.get("q", "").strip()[:100].replace("\0", ""), request.GET.get("state", "")
-    rows = matching_users(users_by_extension(_after(request.GET.get("cursor", ""))), words)
-    if state == "recorded":
-        rows = rows.filter(extension__record_audio=True) | rows.filter(extension__record_video=True)
-    elif state == "deactivated":
-        rows = rows.filter(is_active=False)
-    found = list(rows[: PAGE_SIZE + 1])
+    found = list(
+        _in_state(matching_users(users_by_extension(_after(request.GET.get("cursor", ""))), words), state)[
+            : PAGE_SIZE + 1
+        ]
+    )
+    total, exact = about(_in_state(matching_users(users_by_extension(), words), state))
     kept = {name: value for name, value in (("q", words), ("state", state)) if value}
     following = ""
     if len(found) > PAGE_SIZE:
@@ -56,8 +86,54 @@ def users(request: HttpRequest) -> HttpResponse:
         "segments": segments,
         "following": following,
         "first": "?" + urlencode(kept) if "cursor" in request.GET else "",
+        "total": total_words(total, exact, "user", "users"),
+        "marked_actions": MARKED_ACTIONS,
+        "may_calls": signed_in(request).may(Permission.CDR_VIEW),
     }
-    return render(request, "accounts/users.html", context)
+    return render(request, "accounts/users.html", context | context_of(request, USERS))
+
+
+def _in_state(rows: "QuerySet[User]", state: str) -> "QuerySet[User]":
+    if state == "recorded":
+        return rows.filter(Q(extension__record_audio=True) | Q(extension__record_video=True))
+    return rows.filter(is_active=False) if state == "deactivated" else rows
+
+
+@requires(Permission.USERS)
+@require_POST
+def users_marked(request: HttpRequest) -> HttpResponse:
+    """One thing done to all users that were marked; what one of them refuses does not keep the others."""
+    do = request.POST.get("do", "")
+    if do not in dict(MARKED_ACTIONS):
+        raise Http404
+    ids = [found for written in request.POST.getlist("user")[:PAGE_SIZE] if (found := id_of(written)) is not None]
+    changed, refusals = 0, []
+    for user in users_by_extension().filter(pk__in=ids):
+        try:
+            changed += _do_to(request, user, do)
+        except RefusedError as refused:
+            refusals.append(f"{user.get_full_name()}: {refused.message}")
+    if changed:
+        messages.success(request, f"{dict(MARKED_ACTIONS)[do]}: done for {changed} user{'' if changed == 1 else 's'}.")
+    elif not refusals:
+        messages.warning(request, "Select users with an extension first." if do in _SWITCHED else "Select users first.")
+    for message in refusals:
+        messages.error(request, message)
+    back = request.POST.get("back", "")
+    is_list = url_has_allowed_host_and_scheme(back, allowed_hosts=None) and back.startswith(reverse("users"))
+    return redirect(back if is_list else "users")
+
+
+def _do_to(request: HttpRequest, user: User, do: str) -> bool:
+    """Whether there was something to do it to."""
+    if do == "deactivate":
+        _set_active(request, user, active=False)
+        return True
+    extension: Extension | None = getattr(user, "extension", None)
+    if extension is None:
+        return False
+    change_extension(actor_of(request), extension, _SWITCHED[do])
+    return True
 
 
 @requires(Permission.USERS)

@@ -7,6 +7,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.access import actor_of, requires
 from accounts.forms import attempt
+from accounts.lists import Column, about, context_of, register, total_words
 from accounts.once import show_once, take_secrets
 from accounts.roles import Permission
 from portal.system.forms import NewSwitchForm, SwitchForm, written
@@ -15,11 +16,25 @@ from portal.system.trunks import row_of_page
 from tenants.models import Switch
 from tenants.switches import change_switch, create_switch, delete_switch, rotate_token
 
+SWITCHES = register(
+    "switches",
+    "All switches",
+    (
+        Column("kind", "Kind"),
+        Column("last_event", "Last event"),
+        Column("connection", "Connection"),
+        Column("status", "Status"),
+    ),
+    (),
+)
+
 
 @requires(Permission.SYSTEM_SWITCHES)
 @require_safe
 def switches(request: HttpRequest) -> HttpResponse:
-    return render(request, "system/switches.html", {"page": listed(request, Switch.objects.all(), "name")})
+    rows = Switch.objects.all()
+    context = {"page": listed(request, rows, "name"), "total": total_words(*about(rows), "switch", "switches")}
+    return render(request, "system/switches.html", context | context_of(request, SWITCHES))
 
 
 @requires(Permission.SYSTEM_SWITCHES)

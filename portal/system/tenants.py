@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.access import actor_of, requires, signed_in
 from accounts.forms import attempt
 from accounts.founding import FIRST_ADMINISTRATOR, found_again, found_tenant
+from accounts.lists import Column, about, context_of, register, total_words
 from accounts.managing import issue_ticket
 from accounts.models import User
 from accounts.once import show_once, take_secrets
@@ -32,6 +33,17 @@ from tenants.models import SipDomain, Tenant, TenantExport
 from tenants.schemas import in_schema
 from tenants.sip_domains import add_sip_domain, make_primary, remove_sip_domain
 
+TENANTS = register(
+    "tenants",
+    "All tenants",
+    (
+        Column("host", "Host"),
+        Column("sip_domain", "SIP domain"),
+        Column("recording", "Recording"),
+        Column("status", "Status"),
+    ),
+    {"q", "state"},
+)
 _SEGMENTS = (("", "All"), ("look", "Need a look"), ("suspended", "Suspended"))
 _CHANGED_HERE = ("name", "host", "time_zone", "currency", "recording_quota_mb", "version")
 _BUSY = {Tenant.State.CREATING, Tenant.State.DELETING}
@@ -52,11 +64,15 @@ def tenants(request: HttpRequest) -> HttpResponse:
     kept = {"q": words} if words else {}
     segments = [(label, "?" + urlencode({**kept, "state": name}), name == state) for name, label in _SEGMENTS]
     page = listed(request, rows, "name", "id")
-    return render(
-        request,
-        "system/tenants.html",
-        {"page": page, "words": words, "state": state, "segments": segments, "addresses": _addresses(page.rows)},
-    )
+    context = {
+        "page": page,
+        "words": words,
+        "state": state,
+        "segments": segments,
+        "addresses": _addresses(page.rows),
+        "total": total_words(*about(rows), "tenant", "tenants"),
+    }
+    return render(request, "system/tenants.html", context | context_of(request, TENANTS))
 
 
 @requires(Permission.SYSTEM_TENANTS)

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.access import actor_of, requires
 from accounts.forms import attempt
+from accounts.lists import Column, about, context_of, register, total_words
 from accounts.roles import Permission
 from portal.system.forms import InboundRuleForm, TrunkForm
 from portal.system.paging import listed, words_of
@@ -21,6 +22,23 @@ from tenants.trunks import change_trunk, create_trunk, delete_trunk
 from tenants.values import plain_number
 
 M = TypeVar("M", bound=Model)
+TRUNKS = register(
+    "trunks",
+    "All trunks",
+    (
+        Column("host", "Host"),
+        Column("switch", "Switch"),
+        Column("switch_name", "Name on the switch"),
+        Column("tenant", "Tenant"),
+    ),
+    {"q"},
+)
+INBOUND_RULES = register(
+    "inbound-rules",
+    "All inbound rules",
+    (Column("kind", "Kind"), Column("tenant", "Tenant"), Column("trunk", "Trunk"), Column("note", "Note")),
+    {"q"},
+)
 _TRUNK_FIELDS = ("name", "switch", "switch_name", "host", "tenant")
 _RULE_FIELDS = ("kind", "number", "tenant", "trunk", "note")
 
@@ -32,7 +50,12 @@ def trunks(request: HttpRequest) -> HttpResponse:
     rows = Trunk.objects.select_related("switch", "tenant")
     if words:
         rows = rows.filter(Q(name__icontains=words) | Q(host__icontains=words) | Q(tenant__name__icontains=words))
-    return render(request, "system/trunks.html", {"page": listed(request, rows, "name"), "words": words})
+    context = {
+        "page": listed(request, rows, "name"),
+        "words": words,
+        "total": total_words(*about(rows), "trunk", "trunks"),
+    }
+    return render(request, "system/trunks.html", context | context_of(request, TRUNKS))
 
 
 @requires(Permission.SYSTEM_TENANTS)
@@ -68,8 +91,12 @@ def inbound_rules(request: HttpRequest) -> HttpResponse:
         matching = Q(tenant__name__icontains=words) | Q(note__icontains=words)
         number = plain_number(words)
         rows = rows.filter(matching | Q(number__startswith=number) if number else matching)
-    page = listed(request, rows, "number", "id")
-    return render(request, "system/inbound_rules.html", {"page": page, "words": words})
+    context = {
+        "page": listed(request, rows, "number", "id"),
+        "words": words,
+        "total": total_words(*about(rows), "inbound rule", "inbound rules"),
+    }
+    return render(request, "system/inbound_rules.html", context | context_of(request, INBOUND_RULES))
 
 
 @requires(Permission.SYSTEM_TENANTS)

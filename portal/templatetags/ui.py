@@ -37,8 +37,9 @@ def icon(name: str, label: str = "", kind: str = "", state: str = "") -> SafeStr
 
 @register.simple_tag(takes_context=True)
 def column(context: Context, name: str) -> SafeString:
-    """Marks a cell as one of a column that the person may put away; the page's `shown` says which are not."""
-    hidden = "" if name in context["shown"] else " hidden"
+    """Marks a cell as one of a column that the person may put away; the page's `shown`, if it has one, says which are not."""
+    shown = context.get("shown")
+    hidden = "" if shown is None or name in shown else " hidden"
     return format_html(' data-column="{}"{}', name, SafeString(hidden))
 
 

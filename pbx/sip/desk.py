@@ -16,7 +16,7 @@ from accounts.models import ExtensionCredential
 from cdr import calls
 from pbx.sip import media_control
 from pbx.sip.digest import Credentials, MalformedError, Nonces, Proof, challenge, means, parse
-from pbx.sip.guesses import Guesses
+from pbx.sip.guesses import Guesses, Noted
 from pbx.sip.media_control import RefusedBodyError, Wish
 from recordings import control
 from recordings.books import Via
@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 PATIENCE_SECONDS = 4.0  # so long the switch has to confirm; a phone gives up after 32 (RFC 3261, timer F)
 WARNING_CODE = 399  # miscellaneous (RFC 3261 section 20.43)
+_NAME_MAX = 64
+_PHRASES = {400: "Bad Request", 413: "Request Entity Too Large", 415: "Unsupported Media Type"}
 _NOBODYS_HA1 = secrets.token_hex(16)  # an unknown extension takes as long to refuse as a wrong password
 
 
@@ -66,7 +68,7 @@ class Desk:
     """Answers messages, one at a time or many in threads."""
 
     def __init__(self, key: bytes, *, clock: Callable[[], float] = time.time) -> None:
-        self._nonces, self._guesses, self._clock = Nonces(key), Guesses(), clock
+        self._nonces, self._guesses, self._noted, self._clock = Nonces(key), Guesses(), Noted(), clock
 
     def answer(self, message: Message) -> Reply:
         with in_schema("public"):
@@ -81,15 +83,17 @@ class Desk:
         credentials = self._read(message)
         tenant = _tenant_of(credentials.realm)
         if tenant is None:
+            self._note_once(None, message, credentials.username, "unknown realm", 403)
             raise RefusedError(403, "Forbidden", "The realm is no SIP domain of ours")
-        self._slow_down(message, credentials)
+        self._slow_down(tenant, message, credentials)
         with in_schema(tenant.schema_name), structlog.contextvars.bound_contextvars(tenant=tenant.schema_name):
             proof = self._nonces.prove(credentials, _ha1(credentials), "MESSAGE", self._clock())
             if proof is Proof.STALE:
+                self._note_once(tenant, message, credentials.username, "stale nonce", 407)
                 return self._challenged(message, realm=credentials.realm, stale=True)
-            actor = Actor(kind="phone", name=credentials.username, address=message.source)
+            actor = _phone(credentials.username, message)
             if proof is Proof.WRONG:
-                self._guesses.note(message.source, f"{credentials.username}@{credentials.realm}", self._clock())
+                self._guesses.note(message.source, _account(credentials), self._clock())
                 _note(actor, "", "wrong password", 401)
                 return self._challenged(message, realm=credentials.realm)
             return _acted(tenant, actor, message)
@@ -97,16 +101,25 @@ class Desk:
     def _read(self, message: Message) -> Credentials:
         try:
             credentials = parse(message.authorization)
+            if not means(credentials.uri, message.request_uri):
+                raise MalformedError("The digest's uri is not that of the request")
         except MalformedError as error:
+            tenant = _tenant_of(message.from_domain) or _tenant_of(message.request_domain)
+            self._note_once(tenant, message, "", "malformed credentials", 400)
             raise RefusedError(400, "Bad Request", str(error)) from error
-        if not means(credentials.uri, message.request_uri):
-            raise RefusedError(400, "Bad Request", "The digest's uri is not that of the request")
         return credentials
 
-    def _slow_down(self, message: Message, credentials: Credentials) -> None:
-        account = f"{credentials.username}@{credentials.realm}"
-        if wait := self._guesses.wait_of(message.source, account, self._clock()):
+    def _slow_down(self, tenant: Tenant, message: Message, credentials: Credentials) -> None:
+        if wait := self._guesses.wait_of(message.source, _account(credentials), self._clock()):
+            self._note_once(tenant, message, credentials.username, "too many wrong passwords", 403)
             raise RefusedError(403, "Forbidden", "Too many wrong passwords: wait", retry_after=wait)
+
+    def _note_once(self, tenant: Tenant | None, message: Message, username: str, what: str, code: int) -> None:
+        """Who goes on and on fills no trail: the same again is noted a minute later. Of no tenant: in the system's."""
+        schema, actor = tenant.schema_name if tenant else "public", _phone(username, message)
+        if self._noted.is_new(self._clock(), schema, message.source, actor.name, what):
+            with in_schema(schema):
+                _note(actor, "", what, code)
 
     def _challenged(self, message: Message, *, realm: str = "", stale: bool = False) -> Reply:
         """407 from the proxy of a domain; 401 when the request names this listener itself."""
@@ -118,6 +131,15 @@ class Desk:
         if is_ours:
             return Reply(407, "Proxy Authentication Required", challenge=("Proxy-Authenticate", told))
         return Reply(401, "Unauthorized", challenge=("WWW-Authenticate", told))
+
+
+def _phone(username: str, message: Message) -> Actor:
+    """As the audit trail names it; whoever is not proven may call himself anything."""
+    return Actor(kind="phone", name=username[:_NAME_MAX] or "unknown", address=message.source)
+
+
+def _account(credentials: Credentials) -> str:
+    return f"{credentials.username}@{credentials.realm.lower()}"
 
 
 def _tenant_of(domain: str) -> Tenant | None:
@@ -152,8 +174,7 @@ def _wish_of(message: Message) -> Wish:
     try:
         return media_control.read(message.content_types, message.body, in_dialog=message.is_in_dialog)
     except RefusedBodyError as error:
-        phrase = "Unsupported Media Type" if error.code == 415 else "Bad Request"
-        raise RefusedError(error.code, phrase, error.message) from error
+        raise RefusedError(error.code, _PHRASES[error.code], error.message) from error
 
 
 def _session_of(wish: Wish, message: Message) -> str:

@@ -6,13 +6,17 @@ is always read.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import md5
+from threading import BoundedSemaphore
 from typing import Any
 
 import structlog
 from django.db import close_old_connections, connections
 from sippy.Core.EventDispatcher import ED2
+from sippy.Network_server import Remote_address
 from sippy.SipHeader import SipHeader
 from sippy.SipTransactionManager import SipTransactionManager
+from sippy.Udp_server import Udp_server, Udp_server_opts
 
 from accounts.lockout import address_behind
 from pbx.sip import wire
@@ -23,7 +27,10 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE = 16  # messages that are answered at the same time
 WAITING_MAX = 500  # beyond it a message is answered 503 at once
-RETRY_AFTER_SECONDS = "2"
+UNREAD_MAX = 1_000  # datagrams that wait for the loop; beyond it they wait in the socket, and the kernel drops them
+REMEMBERED = 20_000  # answers, 1 or 2 kB each; beyond it a new message is answered 503 too
+_PATIENCE_SECONDS = 1.0
+_LATER = ("Retry-After", "2")
 _ALLOW = ("Allow", "MESSAGE, OPTIONS")
 
 
@@ -34,26 +41,60 @@ class _Silent:
         return
 
 
+class _Options(Udp_server_opts):  # type: ignore[misc]
+    direct_dispatch = True
+
+
+class _Server(Udp_server):  # type: ignore[misc]
+    """Lets only so many datagrams wait for the loop; more wait in the socket's buffer, which the kernel bounds."""
+
+    def __init__(self, config: Any, options: Any) -> None:
+        self._places = BoundedSemaphore(UNREAD_MAX)
+        super().__init__(config, options)
+
+    def handle_read(self, data: bytes, address: Any, received: Any, *_: Any) -> None:
+        """In a thread of the stack that reads the socket."""
+        if self._places.acquire(timeout=_PATIENCE_SECONDS):
+            ED2.callFromThread(self._handle, data, Remote_address(address, self.transport), received)
+
+    def _handle(self, data: bytes, address: Any, received: Any) -> None:
+        self._places.release()
+        super().handle_read(data, address, received)
+
+
 class _Transactions(SipTransactionManager):  # type: ignore[misc]
     """Looks at a datagram before the stack does."""
 
+    model_udp_server = (_Server, _Options)
     look: Callable[[bytes], Request | bytes | None]
+    waiting: set[bytes]
 
     def handleIncoming(self, data: bytes, address: Any, server: Any, received: Any) -> None:  # noqa: N802 - sippy's
         said = self.look(bytes(data))
         if isinstance(said, Request):
-            super().handleIncoming(said.head(), address, server, received)
-        elif said is not None:
+            head = said.head()
+            if self._has_room_for(md5(head, usedforsecurity=False).digest()):  # as the stack knows it
+                super().handleIncoming(head, address, server, received)
+                return
+            said = wire.response(said, 503, "Service Unavailable", "Too many messages at once", _LATER)
+        if said is not None:
             server.send_to(said, address.address)
+
+    def _has_room_for(self, checksum: bytes) -> bool:
+        """What came before is known: the stack keeps each answer for half a minute, if the question comes again."""
+        remembered = len(self.l1rcache) + len(self.l2rcache)
+        if len(self.waiting) < WAITING_MAX and remembered < REMEMBERED:
+            return True
+        return any(checksum in known for known in (self.waiting, self.l1rcache, self.l2rcache))
 
 
 class Listener:
     def __init__(self, answer: Callable[[Message], Reply], address: str, port: int) -> None:
         self._answer = answer
         self._read: Request | None = None  # the datagram that the stack is looking at
-        self._waiting = 0
+        self._waiting: set[bytes] = set()  # messages that have no answer yet, by the stack's checksum
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sip")
-        _Transactions.look = staticmethod(self._look)
+        _Transactions.look, _Transactions.waiting = staticmethod(self._look), self._waiting
         config = {"_sip_address": address, "_sip_port": port, "_sip_logger": _Silent()}
         self._transactions = _Transactions(config, self._take)
         config["_sip_tm"] = self._transactions
@@ -82,22 +123,18 @@ class Listener:
             return wire.response(request, 200, "OK", "", _ALLOW)
         if request.method != "MESSAGE":
             return None if request.method == "ACK" else wire.response(request, 405, "Method Not Allowed", "", _ALLOW)
-        if self._waiting >= WAITING_MAX:
-            return wire.response(
-                request, 503, "Service Unavailable", "Too many messages at once", ("Retry-After", RETRY_AFTER_SECONDS)
-            )
         self._read = request
         return request
 
     def _take(self, stacked: Any, transaction: Any) -> tuple[Any, Any, Any]:
         request = self._read
         assert request is not None  # noqa: S101 - the stack takes it while it handles the datagram, in the same thread
-        self._waiting += 1
+        self._waiting.add(transaction.checksum)
         self._threads.submit(self._think, stacked, transaction, _message(request, str(stacked.getSource()[0])))
         return None, None, None
 
     def _send(self, stacked: Any, transaction: Any, reply: Reply) -> None:
-        self._waiting -= 1
+        self._waiting.discard(transaction.checksum)
         response = stacked.genResponse(reply.code, reply.phrase)
         for name, value in _headers(reply):
             response.appendHeader(SipHeader(name=name, bodys=value, fixname=True))

@@ -44,6 +44,8 @@ class RefusedBodyError(Exception):
 def read(content_types: Sequence[str], body: bytes, *, in_dialog: bool) -> Wish:
     """`content_types` are the values of all Content-Type headers there were."""
     _check_type(content_types)
+    if len(body) > BODY_MAX:
+        raise RefusedBodyError(413, f"The body may have at most {BODY_MAX} bytes")
     if not body.strip():
         raise RefusedBodyError(400, "The body is empty")
     try:

@@ -11,7 +11,19 @@ DATAGRAM_MAX = 8_000  # bytes: ten times what a phone sends; the stack cuts what
 HEADERS_MAX = 64
 _START = re.compile(r"([A-Z]{2,20}) (\S{1,1024}) SIP/2\.0", re.ASCII)
 _SHORT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "l": "content-length", "c": "content-type"}
+_NAMES = {"via": "Via", "from": "From", "to": "To", "call-id": "Call-ID", "cseq": "CSeq"}  # of what a response repeats
 _ONCE = ("from", "to", "call-id", "cseq")  # must stand, and once
+# Phones that answer a challenge under the same branch are heard, though RFC 3261 section 22.2 has them take a new one.
+_OF_TRANSACTION = (*_NAMES, "max-forwards", "authorization", "proxy-authorization")
+_HOST_NAME = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?"
+_CSEQ = re.compile(r"([0-9]{1,10})\s+([A-Z]{2,20})", re.ASCII)
+_VIA = re.compile(rf"SIP/2\.0/[A-Z]{{2,4}}\s+{_HOST_NAME}\s*(;[^,]*)?(?:,.*)?", re.ASCII)
+_BAD_RPORT = re.compile(r";\s*rport\s*=\s*(?![0-9]{1,5}\s*(?:;|$))", re.ASCII)
+_ADDRESS = re.compile(
+    rf"""(?:"(?:[^"\\]|\\.)*"\s*|[^<>":]*)<sips?:(?:[^@\s<>]*@)?{_HOST_NAME}(?:[;?][^<>\s]*)?>\s*(?:;.*)?"""
+    rf"""|sips?:(?:[^@\s<>;]*@)?{_HOST_NAME}(?:;[^<>\s]*)?""",
+    re.IGNORECASE | re.ASCII,
+)
 _HOST = re.compile(r"sips?:(?:[^@\s;?>]*@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)", re.IGNORECASE | re.ASCII)
 _TAG = re.compile(r";\s*tag\s*=\s*[^;\s]+", re.IGNORECASE | re.ASCII)
 
@@ -38,8 +50,8 @@ class Request:
         return next(iter(self.all(name)), "")
 
     def head(self) -> bytes:
-        """Without its body, for who need not read that."""
-        lines = [f"{name}: {value}" for name, value in self.headers if not name.startswith("content-")]
+        """What tells a transaction from another, for the stack, which keeps it and need not read the rest."""
+        lines = [f"{name}: {value}" for name, value in self.headers if name in _OF_TRANSACTION]
         return "\r\n".join([f"{self.method} {self.uri} SIP/2.0", *lines, "Content-Length: 0", "", ""]).encode()
 
     @property
@@ -70,9 +82,8 @@ def read(datagram: bytes) -> Request:
 
 def response(request: Request, code: int, phrase: str, warning: str = "", *more: tuple[str, str]) -> bytes:
     """A response without a transaction: Via, From, To, Call-ID and CSeq as they came (RFC 3261 section 8.2.6.2)."""
-    names = {"via": "Via", "from": "From", "to": "To", "call-id": "Call-ID", "cseq": "CSeq"}
     lines = [f"SIP/2.0 {code} {phrase}"]
-    lines += [f"{names[name]}: {value}" for name, value in request.headers if name in names]
+    lines += [f"{_NAMES[name]}: {value}" for name, value in request.headers if name in _NAMES]
     lines += [f"{name}: {value}" for name, value in more]
     if warning:
         lines.append(f"Warning: {warning_value(warning)}")
@@ -127,9 +138,23 @@ def _trouble(request: Request, datagram: bytes, has_end: bool) -> tuple[int, str
     if not request.first("via"):
         return 400, "Bad Request", "There is no Via header"
     for name in _ONCE:
-        if len(request.all(name)) != 1:
-            return 400, "Bad Request", f"There must be one {name.title()} header"
+        if len(request.all(name)) != 1 or not request.first(name):
+            return 400, "Bad Request", f"There must be one {_NAMES[name]} header"
+    if unread := _unread_header(request):
+        return 400, "Bad Request", f"The {unread} header cannot be read"
     return _length_trouble(request)
+
+
+def _unread_header(request: Request) -> str:
+    """The stack falls silent on what it cannot read: each header that it reads is looked at before."""
+    via = _VIA.fullmatch(request.first("via"))
+    if via is None or _BAD_RPORT.search(via.group(1) or ""):
+        return "Via"
+    for name in ("from", "to"):
+        if not _ADDRESS.fullmatch(request.first(name)):
+            return _NAMES[name]
+    counted = _CSEQ.fullmatch(request.first("cseq"))
+    return "" if counted and counted.group(2) == request.method else "CSeq"
 
 
 def _length_trouble(request: Request) -> tuple[int, str, str] | None:

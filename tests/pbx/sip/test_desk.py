@@ -247,3 +247,78 @@ def test_guessing_is_slowed_down_for_who_guesses_alone(obeying: Stage, desk: Des
     clock.now += 301
     assert send(desk, message()).code == 200
     assert AuditEntry.objects.filter(after__command="wrong password").count() == 10
+    assert [each.after["code"] for each in AuditEntry.objects.filter(after__command="too many wrong passwords")] == [
+        403
+    ]
+
+
+def noted(schema: str) -> list[tuple[str, str, str, int]]:
+    with in_schema(schema):
+        rows = AuditEntry.objects.filter(action="recording.sip_message").order_by("id")
+        return [(row.actor, row.address, row.after["command"], row.after["code"]) for row in rows]
+
+
+def test_every_attempt_is_audited_and_a_repeat_a_minute_later(obeying: Stage, desk: Desk, clock: Clock) -> None:
+    told = header(desk.answer(message()))
+    assert noted("acme") == []  # a question without credentials is no attempt
+    pause = "pause-audio-recording"
+    desk.answer(message(authorization=told))
+    for _ in range(5):
+        assert desk.answer(message(authorization=told)).code == 407
+        assert desk.answer(message(authorization="Digest nonsense")).code == 400
+    send(desk, message(body=b"{}"))
+    send(desk, message(body=BODY.replace(SESSION.encode(), b"777")))
+    send(desk, message(), "102")
+    assert noted("acme") == [
+        ("101", "192.0.2.7", pause, 200),
+        ("101", "192.0.2.7", "stale nonce", 407),
+        ("unknown", "192.0.2.7", "malformed credentials", 400),
+        ("101", "192.0.2.7", "", 400),
+        ("101", "192.0.2.7", pause, 404),
+        ("102", "192.0.2.7", pause, 403),
+    ]
+    clock.now += 61
+    desk.answer(message(authorization=told))
+    assert noted("acme")[6:] == [("101", "192.0.2.7", "stale nonce", 407)]
+
+
+def test_attempt_at_nobodys_realm_is_in_the_systems_trail(stage: Stage, desk: Desk) -> None:
+    told = header(desk.answer(message()), realm="evil.test")
+    assert desk.answer(message(authorization=told)).code == 403
+    assert noted("public") == [("101", "192.0.2.7", "unknown realm", 403)]
+    assert noted("acme") == []
+
+
+def test_name_of_any_length_is_refused_like_any_other(stage: Stage, desk: Desk) -> None:
+    assert send(desk, message(), "9" * 3000, password="wrong password").code == 407
+    assert [name for name, *_ in noted("acme")] == ["9" * 64]
+
+
+def test_replay_with_the_same_nc_is_stale_and_the_next_nc_is_right(obeying: Stage, desk: Desk) -> None:
+    asked = desk.answer(message())
+    assert asked.challenge is not None
+    nonce = parse(asked.challenge[1] + ', username="", uri="", response="", nc=00000001, cnonce="c"').nonce
+
+    def counted(nc: str) -> Reply:
+        plain = Credentials("101", "acme.test", nonce, "sip:acme.test", "", "auth", nc, "c")
+        response = response_to(ha1("101", "acme.test", PASSWORD), "MESSAGE", plain)
+        told = (
+            f'Digest username="101",realm="acme.test",nonce="{nonce}",uri="sip:acme.test",response="{response}",'
+            f'qop=auth,nc={nc},cnonce="c"'
+        )
+        return desk.answer(message(authorization=told))
+
+    codes = [counted(nc).code for nc in ("00000001", "00000001", "00000002", "00000001", "00000002", "0000000a")]
+    assert codes == [200, 407, 200, 407, 407, 200]
+
+
+@pytest.mark.parametrize("body", [BODY.decode().encode("utf-16"), b"\xe9" + BODY, BODY.replace(b"pause", b"p\xe4use")])
+def test_body_in_another_charset_is_refused(stage: Stage, desk: Desk, body: bytes) -> None:
+    assert (send(desk, message(body=body)).code, commands(stage)) == (400, [])
+
+
+def test_json_with_more_keys_is_taken_and_with_fewer_is_refused(obeying: Stage, desk: Desk) -> None:
+    more = BODY.replace(b"{", b'{"reason":"card number","at":[1,{"x":null}],', 1)
+    assert send(desk, message(body=more)) == Reply(200, "OK")
+    assert send(desk, message(body=b'{"operation":"pause-audio-recording"}')).code == 400
+    assert send(desk, message(body=f'{{"session_id":"{SESSION}"}}'.encode())).code == 400

@@ -82,7 +82,7 @@ def _judged(switch: Switch, now: datetime) -> tuple[str, str]:
         if switch.connector_state != "connected":
             return "bad", "Not connected"
     if switch.last_event_at is None:
-        return "warn", "Nothing has come yet"
+        return "off", "Nothing has come yet"
     silence = now - switch.last_event_at
     if silence > timedelta(minutes=settings.SWITCH_SILENT_MINUTES):
         return "warn", f"Silent for {since_words(switch.last_event_at, now)}"

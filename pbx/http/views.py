@@ -65,21 +65,28 @@ def command(request: HttpRequest, switch: Switch, command_id: str) -> HttpRespon
     if not isinstance(said, str) or said not in _CONFIRMED or not isinstance(reason, str):
         raise DoorError(400, "bad_value", 'The body must be {"status": "done" or "failed", "reason"?: a text}.')
     try:
-        row = outbox.confirm(
-            switch, _number(command_id), _CONFIRMED[said], reason.replace("\x00", ""), _done_at(document)
-        )
+        number = _number(command_id)
+        done_at = _done_at(document, _given_at(switch, number))
+        row = outbox.confirm(switch, number, _CONFIRMED[said], reason.replace("\x00", ""), done_at)
     except outbox.ContradictionError as error:
         raise DoorError(409, "already_confirmed", "This command was confirmed before, with another status.") from error
-    if row is None:
+    if row is None:  # it went meanwhile
         raise _nothing_here()
     return answer({"id": str(row.pk), "status": row.state, "reason": row.reason})
 
 
-def _done_at(document: dict[str, Any]) -> datetime:
-    """When the switch says that it did it; its clock may be ahead of ours."""
+def _given_at(switch: Switch, number: int) -> datetime:
+    given = SwitchCommand.objects.filter(pk=number, switch=switch).values_list("at", flat=True).first()
+    if given is None:
+        raise _nothing_here()
+    return given
+
+
+def _done_at(document: dict[str, Any], given_at: datetime) -> datetime:
+    """When the switch says that it did it: not before it was told to, nor later than now. Its clock may differ."""
     now = timezone.now()
     try:
-        return min(read_time(document["at"]), now) if document.get("at") is not None else now
+        return max(given_at, min(read_time(document["at"]), now)) if document.get("at") is not None else now
     except CallEventError as error:
         raise DoorError(400, "bad_value", error.message) from error
 

@@ -1,13 +1,14 @@
 """The Switch API: what it refuses, and how."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 
 from cdr.models import CDR, LiveSession
 from tenants import outbox
@@ -264,19 +265,25 @@ def test_a_confirmation_that_says_nothing_is_refused(post: Post, http_switch: Sw
 
 
 def test_a_switch_says_when_it_was_done(post: Post, http_switch: Switch) -> None:
-    row = make_command(http_switch)
-    moment = row.at - timedelta(milliseconds=250)
-    body = orjson.dumps({"status": "done", "at": moment.isoformat()})
-    assert post(f"{COMMANDS}/{row.pk}", body).status_code == 200
-    row.refresh_from_db()
-    assert row.confirmed_at == moment
+    def done(given: timedelta, said: timedelta) -> tuple[datetime, datetime]:
+        """When a command given so long ago was done, by a switch that says so long after it; and when it was given."""
+        row = make_command(http_switch)
+        row.at = timezone.now() - given
+        row.save(update_fields=["at"])
+        body = orjson.dumps({"status": "done", "at": (row.at + said).isoformat()})
+        assert post(f"{COMMANDS}/{row.pk}", body).status_code == 200
+        row.refresh_from_db()
+        assert row.confirmed_at is not None
+        return row.confirmed_at, row.at
 
-    row = make_command(http_switch)
-    body = orjson.dumps({"status": "done", "at": (row.at + timedelta(hours=1)).isoformat()})
-    assert post(f"{COMMANDS}/{row.pk}", body).status_code == 200
-    row.refresh_from_db()
-    assert row.confirmed_at is not None
-    assert row.confirmed_at < row.at + timedelta(minutes=1)  # its clock is ahead of ours
+    minute = timedelta(minutes=1)
+    said, given = done(minute, minute / 2)
+    assert said == given + minute / 2
+    said, given = done(minute, -minute)
+    assert said == given, "nothing is done before it was commanded"
+    before = timezone.now()
+    said, given = done(minute, 60 * minute)
+    assert before <= said <= timezone.now(), "its clock is ahead of ours"
 
 
 @pytest.mark.parametrize("given", ["0", "x", "-1", "9" * 30, "١"])

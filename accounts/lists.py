@@ -1,11 +1,14 @@
 """What all lists have in common: columns one may put away, saved views, totals that cost little."""
 
+import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
+from django.conf import settings
+from django.db import connection, transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
@@ -18,6 +21,8 @@ COUNTED = 2000  # rows of a list that are counted rather than estimated
 _LONGEST_NAME = 60
 _LONGEST_QUERY = 2000
 M = TypeVar("M", bound=Model)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,19 @@ def save_view(user: User, kind: Kind, *, name: str, query: str) -> SavedView:
     if own.count() >= MOST_VIEWS:
         raise RefusedError("too_many", f"A list has at most {MOST_VIEWS} views. Remove one first.")
     return SavedView.objects.create(user=user, list_name=kind.name, name=name, query=query)
+
+
+def bounded(view: Callable[P, R]) -> Callable[P, R]:
+    """Each query of a list may take only so long; then `portal.middleware` offers a narrower search."""
+
+    @functools.wraps(view)
+    def within(*args: P.args, **kwargs: P.kwargs) -> R:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(settings.LIST_TIMEOUT_MS)])
+            return view(*args, **kwargs)
+
+    return within
 
 
 def estimate(rows: "QuerySet[M]") -> int:

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import actor_of, requires, signed_in
 from accounts.callers import ApiError
-from accounts.lists import about, context_of
+from accounts.lists import about, bounded, context_of
 from accounts.roles import Permission
 from cdr import columns, periods
 from cdr.api import call_of, document_of
@@ -92,6 +92,7 @@ class Silence:
 
 @requires(Permission.OWN_CALLS)
 @require_safe
+@bounded
 def cdr_list(request: HttpRequest) -> HttpResponseBase:
     form, filters = _filters_of(request)
     calls = narrowed(_visible(request), filters)

@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import actor_of, requires
-from accounts.lists import Column, context_of, register
+from accounts.lists import Column, bounded, context_of, register
 from accounts.rest import ApiError, decode_cursor, encode_cursor
 from accounts.roles import Permission
 from pbx import quarantine
@@ -55,6 +55,7 @@ class Shown:
 
 @requires(Permission.SYSTEM_QUARANTINE)
 @require_safe
+@bounded
 def quarantine_list(request: HttpRequest) -> HttpResponse:
     wanted = {name: _plain(request.GET.get(name, "")) for name in ("code", "session_id")}
     kept = {name: value for name, value in wanted.items() if value}

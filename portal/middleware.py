@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 import structlog
 from django.db import OperationalError
@@ -129,4 +130,28 @@ class SlowQueryMiddleware:
                 "details": {},
             }
             return JsonResponse({"error": error}, status=503)
-        return render(request, "portal/too_slow.html", status=503)
+        return _too_slow(request)
+
+
+def _too_slow(request: HttpRequest) -> HttpResponse:
+    """The page that takes the place of a list. A part that asks by itself stays as it is and asks again."""
+    if request.headers.get("HX-Request") == "true" and request.headers.get("HX-Boosted") != "true":
+        return HttpResponse(status=503, headers={"HX-Reswap": "none"})
+    headers = {"HX-Retarget": "#main", "HX-Reselect": "#main", "HX-Reswap": "outerHTML"}
+    context = {"narrower": _narrower(request), "whole": request.path}
+    response = render(request, "portal/too_slow.html", context, status=503)
+    for name, value in headers.items():
+        response.headers[name] = value
+    return response
+
+
+def _narrower(request: HttpRequest) -> list[tuple[str, str]]:
+    """The same search in less time, for a list that has periods and was asked for more."""
+    name = request.resolver_match.url_name if request.resolver_match else ""
+    if name not in ("cdr-list", "recordings"):
+        return []
+    kept = {key: value for key, value in request.GET.items() if key not in ("period", "from", "to", "after", "before")}
+    periods = {"7d": "Last 7 days", "yesterday": "Yesterday", "today": "Today"}
+    if request.GET.get("period") in periods:
+        del periods["7d"]
+    return [(label, f"{request.path}?{urlencode(kept | {'period': period})}") for period, label in periods.items()]

@@ -182,6 +182,7 @@ TEMPLATES: list[dict[str, Any]] = [
 DATABASE_URL = _text("DATABASE_URL")
 EMBEDDED_DATABASE = not DATABASE_URL
 STATEMENT_TIMEOUT_MS = _number("STATEMENT_TIMEOUT_MS", 15_000)
+LIST_TIMEOUT_MS = _number("LIST_TIMEOUT_MS", 5_000)
 
 
 def _database(url: str) -> dict[str, Any]:

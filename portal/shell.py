@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts.access import Person, person_of
 from accounts.managing import ActingAdministrator
 from accounts.roles import Permission, Role
+from portal.phone import FORMS, REGIONS
 from tenants.models import Tenant
 
 THEMES = ("light", "dark")
@@ -194,6 +195,8 @@ def shell(request: HttpRequest) -> dict[str, Any]:
             "zone": zone_words(),
             "theme": _choice(request, "theme", THEMES),
             "density": _choice(request, "density", DENSITIES),
+            "numbers": _choice(request, "numbers", FORMS),
+            "region": _choice(request, "region", REGIONS),
             "keys": _choice(request, "keys", KEYS),
             "request_id": getattr(request, "request_id", ""),
         },

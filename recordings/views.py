@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import actor_of, requires, signed_in
 from accounts.callers import ApiError
-from accounts.lists import Column, about, context_of, register, total_words
+from accounts.lists import Column, about, bounded, context_of, register, total_words
 from accounts.roles import Permission
 from cdr import periods
 from cdr.models import CDR
@@ -74,6 +74,7 @@ class Chip:
 
 @requires(Permission.OWN_CALLS)
 @require_safe
+@bounded
 def recording_list(request: HttpRequest) -> HttpResponseBase:
     form, filters = _filters_of(request)
     kept = _kept(request)

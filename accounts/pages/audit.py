@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.access import requires
 from accounts.forms import AuditFilterForm
-from accounts.lists import Column, context_of, register
+from accounts.lists import Column, bounded, context_of, register
 from accounts.models import AuditEntry
 from accounts.rest import ApiError, decode_cursor, encode_cursor
 from accounts.roles import Permission
@@ -36,6 +36,7 @@ _YEARS = range(1970, 9000)  # in which a day may be moved into any zone
 
 @requires(Permission.AUDIT)
 @require_safe
+@bounded
 def audit(request: HttpRequest) -> HttpResponse:
     form = AuditFilterForm(request.GET)
     rows = audit_entries(_before(request.GET.get("cursor", "")))

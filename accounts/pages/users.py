@@ -19,7 +19,7 @@ from accounts.extensions import (
     set_sip_password,
 )
 from accounts.forms import ExtensionForm, NewExtensionForm, NewUserForm, UserForm, attempt
-from accounts.lists import Column, about, context_of, register, total_words
+from accounts.lists import Column, about, bounded, context_of, register, total_words
 from accounts.models import Extension, User
 from accounts.once import show_once, take_secrets
 from accounts.passwords import new_password
@@ -62,6 +62,7 @@ _SEGMENTS = (("", "All"), ("recorded", "Recorded"), ("deactivated", "Deactivated
 
 @requires(Permission.USERS)
 @require_safe
+@bounded
 def users(request: HttpRequest) -> HttpResponse:
     words, state = request.GET.get("q", "").strip()[:100].replace("\0", ""), request.GET.get("state", "")
     found = list(

@@ -6,9 +6,11 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
+from phonenumbers import country_code_for_region
 
 from accounts.access import requires
 from accounts.roles import Permission
+from portal.phone import REGIONS
 
 _YEAR = 365 * 86_400
 
@@ -25,6 +27,21 @@ class DisplayForm(forms.Form):
         label="Rows of lists",
         choices=[("normal", "Normal"), ("compact", "Compact"), ("roomy", "Roomy")],
         widget=forms.RadioSelect,
+    )
+    numbers = forms.ChoiceField(
+        label="Numbers in lists",
+        choices=[
+            ("switch", "As the switch writes them"),
+            ("e164", "E.164, +493012345678"),
+            ("national", "National, 030 12345678"),
+        ],
+        widget=forms.RadioSelect,
+        help_text="What is no telephone number, such as an extension, stays as it is.",
+    )
+    region = forms.ChoiceField(
+        label="Country of the national numbers",
+        required=False,
+        choices=[("", "None"), *((code, f"{code}, +{country_code_for_region(code)}") for code in REGIONS)],
     )
     keys = forms.ChoiceField(
         label="Single keys",

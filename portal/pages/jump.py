@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.access import Person, requires, signed_in
+from accounts.lists import bounded
 from accounts.roles import Permission
 from accounts.selectors import matching_users, users_by_extension
 from cdr.forms import number_in
@@ -43,6 +44,7 @@ Groups = list[tuple[str, list[Found]]]
 
 @requires(Permission.OWN_CALLS)
 @require_safe
+@bounded
 def tenant_jump(request: HttpRequest) -> HttpResponseBase:
     person, words = signed_in(request), _words(request)
     groups = [
@@ -56,6 +58,7 @@ def tenant_jump(request: HttpRequest) -> HttpResponseBase:
 
 @requires(Permission.PROFILE)
 @require_safe
+@bounded
 def system_jump(request: HttpRequest) -> HttpResponseBase:
     person, words = signed_in(request), _words(request)
     groups = [

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.access import actor_of, requires, signed_in
 from accounts.forms import attempt
 from accounts.founding import FIRST_ADMINISTRATOR, found_again, found_tenant
-from accounts.lists import Column, about, context_of, register, total_words
+from accounts.lists import Column, about, bounded, context_of, register, total_words
 from accounts.managing import issue_ticket
 from accounts.models import User
 from accounts.once import show_once, take_secrets
@@ -51,6 +51,7 @@ _BUSY = {Tenant.State.CREATING, Tenant.State.DELETING}
 
 @requires(Permission.SYSTEM_TENANTS)
 @require_safe
+@bounded
 def tenants(request: HttpRequest) -> HttpResponse:
     words, state = words_of(request), request.GET.get("state", "")
     rows = all_tenants().prefetch_related("sip_domains")

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.access import actor_of, requires
 from accounts.forms import attempt
-from accounts.lists import Column, about, context_of, register, total_words
+from accounts.lists import Column, about, bounded, context_of, register, total_words
 from accounts.roles import Permission
 from portal.system.forms import InboundRuleForm, TrunkForm
 from portal.system.paging import listed, words_of
@@ -45,6 +45,7 @@ _RULE_FIELDS = ("kind", "number", "tenant", "trunk", "note")
 
 @requires(Permission.SYSTEM_TENANTS)
 @require_safe
+@bounded
 def trunks(request: HttpRequest) -> HttpResponse:
     words = words_of(request)
     rows = Trunk.objects.select_related("switch", "tenant")
@@ -84,6 +85,7 @@ def trunk_delete(request: HttpRequest, trunk_id: int) -> HttpResponse:
 
 @requires(Permission.SYSTEM_TENANTS)
 @require_safe
+@bounded
 def inbound_rules(request: HttpRequest) -> HttpResponse:
     words = words_of(request)
     rows = InboundRule.objects.select_related("trunk", "tenant")

@@ -13,6 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from cdr.ladder import minutes
+from portal.phone import written
 
 register = template.Library()
 NONE = "–"
@@ -37,22 +38,33 @@ def icon(name: str, label: str = "", kind: str = "", state: str = "") -> SafeStr
 
 @register.simple_tag(takes_context=True)
 def column(context: Context, name: str) -> SafeString:
-    """Marks a cell as one of a column that the person may put away; the page's `shown`, if it has one, says which are not."""
+    """Marks a cell as one of a column that the person may put away; the page's `shown`, if any, says which are not."""
     shown = context.get("shown")
     hidden = "" if shown is None or name in shown else " hidden"
     return format_html(' data-column="{}"{}', name, SafeString(hidden))
 
 
+@register.simple_tag(takes_context=True)
+def number(context: Context, text: str) -> SafeString:
+    """A telephone number as the reader wants it, with what the switch wrote on hover; a missing one is a dash."""
+    shell = context.get("shell") or {}
+    shown = written(text, shell.get("numbers", ""), shell.get("region", ""))
+    if shown == text:
+        return format_html("{}", text or NONE)
+    return format_html('<span title="{}">{}</span>', text, shown)
+
+
 @register.filter
 def clock(moment: datetime | None) -> SafeString | str:
-    """10:20:51, with the moment in UTC on hover; a missing one is a dash."""
+    """10:20:51, with UTC on hover; a missing one is a dash. In the hour that comes twice, with the zone."""
     return _time(moment, "%H:%M:%S") if moment else NONE
 
 
 @register.filter
 def clock_text(moment: datetime) -> str:
     """10:20:51 alone, for drawings."""
-    return timezone.localtime(moment).strftime("%H:%M:%S")
+    local = timezone.localtime(moment)
+    return local.strftime(f"%H:%M:%S{_which(local)}")
 
 
 @register.filter
@@ -64,13 +76,19 @@ def moment(value: datetime | None) -> SafeString | str:
     return _time(value, f"%a {local.day} %b %Y, %H:%M:%S")
 
 
+def _which(local: datetime) -> str:
+    """In the hour that the clocks go through twice, which of the two it is."""
+    is_twice = local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
+    return " %Z" if is_twice else ""
+
+
 def _time(value: datetime, shape: str) -> SafeString:
-    utc = value.astimezone(UTC)
+    utc, local = value.astimezone(UTC), timezone.localtime(value)
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         utc.isoformat().replace("+00:00", "Z"),
         f"{utc:%Y-%m-%d %H:%M:%S} UTC",
-        timezone.localtime(value).strftime(shape),
+        local.strftime(f"{shape}{_which(local)}"),
     )
 
 

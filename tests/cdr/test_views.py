@@ -1,7 +1,7 @@
 """The CDR pages: what a person sees, and what stays unseen."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from accounts.models import User
 from cdr import views
-from cdr.selectors import MANY, last_id
+from cdr.selectors import MANY, last_id, narrowed
 from events.models import Attempt, Delivery, Endpoint, Event
 from tenants.crypto import token_hash
 from tenants.models import Switch, Tenant
@@ -345,3 +345,58 @@ def test_time_without_calls_says_since_when(browser: Client, http_switch: Switch
 def test_silence_tells_nothing_of_calls_one_may_not_see(own_browser: Client) -> None:
     make_call(1, extensions=["999"])
     assert "Nothing has come in since" not in own_browser.get(f"{LIST}?period=today").content.decode()
+
+
+def test_hour_that_comes_twice_is_told_apart(browser: Client) -> None:
+    make_call(
+        1, start_time=datetime(2026, 10, 25, 0, 30, tzinfo=UTC), ended_time=datetime(2026, 10, 25, 0, 31, tzinfo=UTC)
+    )
+    make_call(
+        2, start_time=datetime(2026, 10, 25, 1, 30, tzinfo=UTC), ended_time=datetime(2026, 10, 25, 3, 31, tzinfo=UTC)
+    )
+    User.objects.update(time_zone="Europe/Berlin")
+    words = text(browser.get(LIST))
+    assert words.index("02:30:00 CET") < words.index("02:30:00 CEST")
+    assert "04:31:00 " in words
+    assert "04:31:00 CE" not in words
+
+
+def test_numbers_are_written_as_the_reader_wants_them(browser: Client) -> None:
+    make_call(1, caller="12025550174", callee="101")
+    assert "12025550174 101" in text(browser.get(LIST))
+    browser.cookies["numbers"], browser.cookies["region"] = "national", "US"
+    page = browser.get(LIST)
+    assert "(202) 555-0174 101" in text(page)
+    assert '<span title="12025550174">(202) 555-0174</span>' in page.content.decode()
+    browser.cookies["numbers"] = "nonsense"
+    assert "12025550174 101" in text(browser.get(LIST))
+
+
+@pytest.fixture
+def slow_list(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list whose query takes longer than it may."""
+    settings.LIST_TIMEOUT_MS = 20
+    make_call(1)
+    monkeypatch.setattr("cdr.views.narrowed", lambda *given: narrowed(*given).extra(where=["pg_sleep(1) IS NOT NULL"]))
+
+
+def test_search_that_takes_too_long_offers_a_narrower_one(browser: Client, slow_list: None) -> None:
+    page = browser.get(LIST, {"caller": "1888*", "from": "2020-01-01T00:00"})
+    assert page.status_code == 503
+    offered = re.findall(r'<a class="button[^"]*" href="([^"]+)">([^<]+)</a>', page.content.decode())[
+        :-1
+    ]  # the last is the shell's
+    assert offered == [
+        (f"{LIST}?caller=1888%2A&amp;period=7d", "Last 7 days"),
+        (f"{LIST}?caller=1888%2A&amp;period=yesterday", "Yesterday"),
+        (f"{LIST}?caller=1888%2A&amp;period=today", "Today"),
+        (LIST, "Without filters"),
+    ]
+    assert "This search took too long" in page.content.decode()
+
+
+def test_swap_that_takes_too_long_shows_the_page_and_a_poll_changes_nothing(browser: Client, slow_list: None) -> None:
+    swap = browser.get(LIST, headers={"HX-Request": "true", "HX-Boosted": "true"})
+    assert (swap.status_code, swap.headers["HX-Retarget"], swap.headers["HX-Reselect"]) == (503, "#main", "#main")
+    poll = browser.get(LIST, headers={"HX-Request": "true"})
+    assert (poll.status_code, poll.headers["HX-Reswap"], poll.content) == (503, "none", b"")

@@ -47,6 +47,7 @@ class Message:
     body: bytes
     authorization: str  # of Proxy-Authorization, else of Authorization; "" when there is neither
     source: str  # the address it came from
+    edge_domain: str = ""  # that an edge tells: a phone that is called is not named by its SIP domain in the dialog
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,8 @@ class Desk:
     def _challenged(self, message: Message, *, realm: str = "", stale: bool = False) -> Reply:
         """407 from the proxy of a domain; 401 when the request names this listener itself."""
         is_ours = _tenant_of(message.request_domain) is not None
-        realm = realm or next((each for each in (message.from_domain, message.request_domain) if _tenant_of(each)), "")
+        named = (message.from_domain, message.request_domain, message.edge_domain)
+        realm = realm or next((each for each in named if _tenant_of(each)), "")
         if not realm:
             raise RefusedError(403, "Forbidden", "Neither From nor the request names a SIP domain of ours")
         told = challenge(realm.lower(), self._nonces.new(self._clock()), stale=stale)

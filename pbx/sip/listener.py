@@ -165,6 +165,7 @@ def _message(request: Request, source: str) -> Message:
         body=request.body,
         authorization=request.first("proxy-authorization") or request.first("authorization"),
         source=address_behind(source, ",".join(request.all("x-forwarded-for"))),  # of the phone, not of the edge
+        edge_domain=request.first("x-edge-domain"),  # only offers a realm: whoever may, proves it by the password
     )
 
 

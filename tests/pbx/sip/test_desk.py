@@ -124,6 +124,18 @@ def test_inside_the_dialog_the_command_is_enough(obeying: Stage, desk: Desk, cal
     assert obeying.commands[1:] == ["5 pause audio 1"]
 
 
+def test_a_phone_that_is_called_is_named_by_the_edge(obeying: Stage, desk: Desk) -> None:
+    """In the dialog it is sip:102@192.0.2.7 to the switch, and the switch sip:asterisk@192.0.2.1."""
+    told = message(
+        is_in_dialog=True, call_id="callee@acme", body=b"pause-audio-recording",
+        from_domain="192.0.2.7", request_domain="192.0.2.1",
+    )  # fmt: skip
+    assert desk.answer(told).code == desk.answer(replace(told, edge_domain="nobody.test")).code == 403
+    named = replace(told, edge_domain="acme.test")
+    assert desk.answer(named).code == 401
+    assert send(desk, named) == Reply(200, "OK")
+
+
 def test_a_switch_that_is_silent_is_out_of_reach(stage: Stage, desk: Desk) -> None:
     assert send(desk, message()) == Reply(480, "Temporarily Unavailable", "The switch is out of reach")
 

@@ -30,6 +30,9 @@ lint: $(VENV)/.dev ## Check style and types
 	@$(BIN) -m ruff format --check .
 	@$(BIN) -m mypy $(ROOMS)
 
+fuzz: $(VENV)/.dev ## Feed the parsers of SIP, AMI and the event socket with spoilt bytes for a minute
+	@$(BIN) -m tests.fuzz $(ARGS)
+
 bench: $(VENV)/.dev ## Measure the way in on this machine
 	@$(BIN) -m benchmarks.intake $(ARGS)
 
@@ -81,4 +84,4 @@ $(VENV)/.browser: requirements-browser.lock $(VENV)/.dev
 	@$(PIP) -r requirements-browser.lock
 	@touch $@
 
-.PHONY: help run test test-asterisk test-browser lint bench bench-push bench-recordings chaos setup lock machine
+.PHONY: help run test fuzz test-asterisk test-browser lint bench bench-push bench-recordings chaos setup lock machine

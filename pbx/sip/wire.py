@@ -17,11 +17,13 @@ _ONCE = ("from", "to", "call-id", "cseq")  # must stand, and once
 _OF_TRANSACTION = (*_NAMES, "max-forwards", "authorization", "proxy-authorization")
 _HOST_NAME = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?"
 _CSEQ = re.compile(r"([0-9]{1,10})\s+([A-Z]{2,20})", re.ASCII)
-_VIA = re.compile(rf"SIP/2\.0/[A-Z]{{2,4}}\s+{_HOST_NAME}\s*(;[^,]*)?(?:,.*)?", re.ASCII)
+_VIA = re.compile(rf"SIP/2\.0/[A-Z]{{2,4}}\s+{_HOST_NAME}\s*(;.*)?", re.ASCII)
 _BAD_RPORT = re.compile(r";\s*rport\s*=\s*(?![0-9]{1,5}\s*(?:;|$))", re.ASCII)
+_PLAIN_URI = rf"sips?:(?:[^@\s<>;]*@)?{_HOST_NAME}(?:;[^<>\s]*)?"
+_URI = re.compile(_PLAIN_URI, re.IGNORECASE | re.ASCII)
 _ADDRESS = re.compile(
     rf"""(?:"(?:[^"\\]|\\.)*"\s*|[^<>":]*)<sips?:(?:[^@\s<>]*@)?{_HOST_NAME}(?:[;?][^<>\s]*)?>\s*(?:;.*)?"""
-    rf"""|sips?:(?:[^@\s<>;]*@)?{_HOST_NAME}(?:;[^<>\s]*)?""",
+    rf"""|{_PLAIN_URI}""",
     re.IGNORECASE | re.ASCII,
 )
 _HOST = re.compile(r"sips?:(?:[^@\s;?>]*@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)", re.IGNORECASE | re.ASCII)
@@ -140,6 +142,8 @@ def _trouble(request: Request, datagram: bytes, has_end: bool) -> tuple[int, str
     for name in _ONCE:
         if len(request.all(name)) != 1 or not request.first(name):
             return 400, "Bad Request", f"There must be one {_NAMES[name]} header"
+    if not _URI.fullmatch(request.uri):
+        return 416, "Unsupported URI Scheme", "The request is for no SIP URI"
     if unread := _unread_header(request):
         return 400, "Bad Request", f"The {unread} header cannot be read"
     return _length_trouble(request)
@@ -147,9 +151,10 @@ def _trouble(request: Request, datagram: bytes, has_end: bool) -> tuple[int, str
 
 def _unread_header(request: Request) -> str:
     """The stack falls silent on what it cannot read: each header that it reads is looked at before."""
-    via = _VIA.fullmatch(request.first("via"))
-    if via is None or _BAD_RPORT.search(via.group(1) or ""):
-        return "Via"
+    for value in ",".join(request.all("via")).split(","):
+        via = _VIA.fullmatch(value.strip())
+        if via is None or _BAD_RPORT.search(via.group(1) or ""):
+            return "Via"
     for name in ("from", "to"):
         if not _ADDRESS.fullmatch(request.first(name)):
             return _NAMES[name]

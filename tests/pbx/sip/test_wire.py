@@ -50,6 +50,7 @@ def test_header_as_phones_write_it_is_read_and_the_stack_reads_it_too(name: str,
         ("Via", "SIP/2.0/UDP", "The Via header cannot be read"),
         ("Via", "SIP/2.0/UDP h:x;branch=1", "The Via header cannot be read"),
         ("Via", "SIP/2.0/UDP h;rport=abc", "The Via header cannot be read"),
+        ("Via", "SIP/2.0/UDP h;branch=1, x", "The Via header cannot be read"),
         ("From", "", "There must be one From header"),
         ("From", "<sip:", "The From header cannot be read"),
         ("From", '"a <sip:101@test.io>', "The From header cannot be read"),
@@ -68,6 +69,13 @@ def test_header_as_phones_write_it_is_read_and_the_stack_reads_it_too(name: str,
 )
 def test_header_that_cannot_be_read_is_named(name: str, value: str, said: str) -> None:
     assert refusal(with_header(name, value)) == said
+
+
+@pytest.mark.parametrize(
+    "uri", ["tel:101", "ip:101@test.io", "sip:", "sip:101@", "sip:101@test.io:x", "*", "http://a/"]
+)
+def test_request_for_no_sip_uri_is_refused(uri: str) -> None:
+    assert refusal(sample().replace(b"sip:101@test.io SIP", f"{uri} SIP".encode())) == "The request is for no SIP URI"
 
 
 @pytest.mark.parametrize("filling", [" ", ";", "a", '"', "\\", "<", ":", ",", "@", "; ", "=,", "\t"])

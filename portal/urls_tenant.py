@@ -6,6 +6,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("accounts.urls_tenant")),
     path("", include("events.urls_tenant")),
     path("", include("cdr.urls_tenant")),
+    path("", include("cdr.urls_reports")),
     path("", include("recordings.urls_tenant")),
     path("", include("pbx.urls_tenant")),
     path("", include("portal.pages.urls_tenant")),

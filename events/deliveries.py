@@ -230,11 +230,17 @@ def _write_attempts(tried: Sequence[Tried]) -> None:
 
 
 def _write_health(endpoint_id: int, tried: Sequence[Tried], rulings: Sequence[Ruling], now: datetime) -> None:
-    """Since when the endpoint has done nothing but fail; after some days of it, it is disabled, with the reason."""
+    """Since when the endpoint has done nothing but fail; after some days of it, it is disabled, with the reason.
+
+    Disabling takes the counter and then the endpoint's row, as everybody does: so it comes before anything that takes
+    the row alone.
+    """
     verdicts = {ruling.verdict for ruling in rulings}
     this = Endpoint.objects.filter(pk=endpoint_id)
     if Verdict.GONE in verdicts:
         endpoints.disable_endpoint(endpoint_id, "The receiver answered 410 Gone: it wants no more events.")
+    elif Verdict.DELIVERED not in verdicts:
+        _give_up(endpoint_id, tried[-1].answer.reason, now)
     in_vain = [
         one.leased.event_id
         for one, ruling in zip(tried, rulings, strict=True)
@@ -244,12 +250,17 @@ def _write_health(endpoint_id: int, tried: Sequence[Tried], rulings: Sequence[Ru
         endpoints.note_missed(endpoint_id, min(in_vain))
     if Verdict.DELIVERED in verdicts:
         this.filter(failing_since__isnull=False).update(failing_since=None)
-        return
-    this.filter(failing_since=None).update(failing_since=now)
-    if this.filter(failing_since__lt=now - GIVE_UP_ON_ENDPOINT, enabled=True).exists():
-        last = tried[-1].answer.reason
+    else:
+        this.filter(failing_since=None).update(failing_since=now)
+
+
+def _give_up(endpoint_id: int, last_reason: str, now: datetime) -> None:
+    long_ago = now - GIVE_UP_ON_ENDPOINT
+    if Endpoint.objects.filter(pk=endpoint_id, failing_since__lt=long_ago, enabled=True).exists():
         endpoints.disable_endpoint(
-            endpoint_id, f"Every attempt has failed for {GIVE_UP_ON_ENDPOINT.days} days, the last one with: {last}"
+            endpoint_id,
+            f"Every attempt has failed for {GIVE_UP_ON_ENDPOINT.days} days, the last one with: {last_reason}",
+            if_failing_since_before=long_ago,
         )
 
 

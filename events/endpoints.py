@@ -181,11 +181,14 @@ def rotate_secret(endpoint: Endpoint, *, actor: Actor) -> str:
     return secret
 
 
-def disable_endpoint(endpoint_id: int, reason: str) -> None:
+def disable_endpoint(endpoint_id: int, reason: str, *, if_failing_since_before: datetime | None = None) -> None:
     """The portal's own decision: the configuration and what waits are kept, and the page says why."""
     with transaction.atomic():
-        last = log.hold()
-        endpoint = live_endpoints().select_for_update(no_key=True).filter(pk=endpoint_id, enabled=True).first()
+        last = log.hold()  # before the row, as a writer takes them
+        on = live_endpoints().filter(pk=endpoint_id, enabled=True)
+        if if_failing_since_before is not None:
+            on = on.filter(failing_since__lt=if_failing_since_before)
+        endpoint = on.select_for_update(no_key=True).first()
         if endpoint is None:
             return
         endpoint.enabled = False

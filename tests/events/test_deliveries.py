@@ -1,6 +1,9 @@
 """Deliveries: leases, order within a call, what an answer does to them, sending again, tests."""
 
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +15,7 @@ from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
 from accounts.models import AuditEntry
-from events import deliveries
+from events import deliveries, log
 from events.deliveries import Leased, Tried, due_endpoints, lease_due, redeliver, send_test, settle
 from events.endpoints import Settings, change_endpoint
 from events.models import Attempt, Delivery, Endpoint
@@ -20,10 +23,11 @@ from events.outgoing import Answer
 from tenants.changes import SYSTEM
 from tenants.errors import RefusedError
 from tenants.models import Tenant
+from tenants.schemas import in_schema
 from tests.events.conftest import write
 from tests.events.receiver import receiver
 
-NOW = timezone.now() + timedelta(minutes=5)
+NOW = timezone.now() + timedelta(hours=6)  # later than anything a long run of tests writes
 
 
 def answered(leased: Leased, status: int | None, **more: Any) -> Tried:
@@ -212,3 +216,58 @@ def test_failed_test_event_is_not_retried(make_endpoint: Callable[..., Endpoint]
     document = orjson.loads(there.got[0].body)
     assert (document["call_status"], document["did"], document["direction"]) == ("answered", "18800606", "inbound")
     assert (delivery.state, delivery.attempts.get().status, due_endpoints(NOW)) == ("stopped", 500, [])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_giving_up_on_an_endpoint_while_it_is_being_changed(
+    acme: Tenant, make_endpoint: Callable[..., Endpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both need the counter and the endpoint's row; whoever took them the other way round would wait for ever."""
+    endpoint = make_endpoint()
+    write("a")
+    Delivery.objects.update(step=99)
+    (leased,) = lease_due(endpoint, most=9, now=NOW)
+    long_ago = NOW - deliveries.GIVE_UP_ON_ENDPOINT - timedelta(minutes=1)
+    Endpoint.objects.update(failing_since=long_ago, missed_since=long_ago, missed_after=5)
+    leased = replace(leased, started_at=long_ago)
+    holds_counter, hold = threading.Event(), log.hold
+
+    def hold_and_wait() -> int:
+        last = hold()
+        if threading.current_thread() is changer:
+            holds_counter.set()
+            wait_until_somebody_waits()
+        return last
+
+    def change() -> None:
+        try:
+            with in_schema("acme"):
+                change_endpoint(endpoint, Settings(url="http://127.0.0.1:9/new"), actor=SYSTEM)
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(log, "hold", hold_and_wait)
+    failures: list[BaseException] = []
+    changer = threading.Thread(target=change)
+    changer.start()
+    assert holds_counter.wait(60)
+    settle(endpoint.pk, [answered(leased, 500)], now=NOW)
+    changer.join(60)
+    assert failures == []
+    found = Endpoint.objects.get()
+    assert (found.url, found.enabled, found.missed_after) == ("http://127.0.0.1:9/new", False, 0)
+    assert found.disabled_reason == "Every attempt has failed for 5 days, the last one with: 500"
+
+
+def wait_until_somebody_waits() -> None:
+    """For a lock that this transaction holds."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.02)
+    raise AssertionError("Nobody waits.")

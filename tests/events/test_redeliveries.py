@@ -62,12 +62,12 @@ def chosen(endpoint: Endpoint, **selection: Any) -> list[int | None]:
         ({"what": "sent", "session_id": "a"}, [1, 4]),
         ({"what": "sent", "from_event": 2, "to_event": 3}, [2, 3]),
         ({"what": "sent", "from_event": 4, "to_event": 2**62}, [4]),
-        ({"what": "sent", "to_time": NOW - timedelta(hours=1), "from_time": NOW - timedelta(hours=3)}, [1, 2]),
-        ({"what": "sent", "from_time": NOW - timedelta(hours=1)}, [3, 4]),
+        ({"what": "sent", "to_time": NOW - timedelta(hours=11), "from_time": NOW - timedelta(hours=13)}, [1, 2]),
+        ({"what": "sent", "from_time": NOW - timedelta(hours=11)}, [3, 4]),
     ],
 )
 def test_what_is_sent_again(tried: Endpoint, selection: dict[str, Any], events: list[int]) -> None:
-    Event.objects.filter(id__lte=2).update(written_at=NOW - timedelta(hours=2))
+    Event.objects.filter(id__lte=2).update(written_at=NOW - timedelta(hours=12))
     assert planned(tried, Selection(**selection)).total == len(events)
     assert chosen(tried, **selection) == events
 

@@ -271,13 +271,7 @@ _LOG_FILTERS = ("endpoint", "state", "failing", "event", "event_type", "session_
 
 
 def _log_filters(request: Request) -> LogFilters:
-    """A filter that there is not is refused: its caller would take the whole log for an answer."""
-    for name in request.query_params:
-        if name not in (*_LOG_FILTERS, "limit", "cursor"):
-            raise ApiError(
-                "unknown_filter", f"There is no filter {name[:40]}. There are: {', '.join(_LOG_FILTERS)}.",
-                details={"field": name[:40]},
-            )  # fmt: skip
+    _refuse_unknown(request, _LOG_FILTERS, "limit", "cursor")
     asked = {name: request.query_params[name] for name in _LOG_FILTERS if request.query_params.get(name)}
     return LogFilters(
         state=_choice(asked, "state", Delivery.State.values),
@@ -289,6 +283,16 @@ def _log_filters(request: Request) -> LogFilters:
         from_time=time_of(asked["from"], "from") if "from" in asked else None,
         to_time=time_of(asked["to"], "to") if "to" in asked else None,
     )
+
+
+def _refuse_unknown(request: Request, filters: Sequence[str], *more: str) -> None:
+    """A filter that there is not is refused: its caller would take the whole log for an answer."""
+    for name in request.query_params:
+        if name not in (*filters, *more):
+            raise ApiError(
+                "unknown_filter", f"There is no filter {name[:40]}. There are: {', '.join(filters)}.",
+                details={"field": name[:40]},
+            )  # fmt: skip
 
 
 def _choice(asked: Mapping[str, str], name: str, allowed: Sequence[str]) -> str:
@@ -399,8 +403,9 @@ class EventsDoor(Door):
         """Events in the order of their ids, each the very bytes that webhooks and subscribers get.
 
         `cursor` is the `since` of the next request; `next` says the same while more is there already. `gap` is true
-        when events after `since` are no longer kept.
+        when events after `since` are no longer kept. A parameter that there is not is refused.
         """
+        _refuse_unknown(request, ("since", "types", "profile", "limit"), "cursor")
         since = _since(request)
         types = _types_asked(request)
         profile = _profile_asked(request)

@@ -254,6 +254,8 @@ def test_events_pruned_while_a_page_is_read_are_a_gap(api: Client, monkeypatch: 
         ("types=nonsense", "event_type_unknown"),
         ("profile=v99", "bad_filter"),
         ("limit=501", "bad_limit"),
+        ("type=call_cdr", "unknown_filter"),
+        ("session_id=a", "unknown_filter"),
     ],
 )
 def test_events_asked_wrongly(api: Client, query: str, code: str) -> None:

@@ -190,6 +190,14 @@ def release(redelivery_id: int, now: datetime) -> int:
     return released
 
 
+def prune_finished(*, before: datetime, batch: int = 1000) -> int:
+    """Removes those that ended before a moment; at most `batch`, so call it again."""
+    ended = Redelivery.objects.filter(finished_at__lt=before).order_by("id")
+    ids = list(ended.values_list("id", flat=True)[:batch])
+    Redelivery.objects.filter(pk__in=ids).delete()
+    return len(ids)
+
+
 def offers_missed(endpoint: Endpoint) -> bool:
     """Whether its page should offer to send what passed it by: not while that is under way."""
     return (

@@ -132,6 +132,7 @@ def prune_tenant() -> None:
     for forget_some in (
         deliveries.prune_deleted,
         partial(deliveries.prune_tests, before=before),
+        partial(redeliveries.prune_finished, before=before),
         partial(deliveries.stop_outdated, before=before, now=now),
         partial(log.prune, before=before),
     ):

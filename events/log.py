@@ -94,8 +94,11 @@ def hold() -> int:
 def _last_sequences(session_ids: set[str]) -> dict[str, int]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT session_id, max(sequence) FROM events_event WHERE session_id = ANY(%s) GROUP BY session_id",
-            [list(session_ids)],
+            "SELECT session_id, max(sequence) FROM ("
+            " SELECT session_id, sequence FROM events_event WHERE session_id = ANY(%(ids)s)"
+            " UNION ALL SELECT session_id, sequence FROM events_prunedsession WHERE session_id = ANY(%(ids)s)) told"
+            " GROUP BY session_id",
+            {"ids": list(session_ids)},
         )
         return dict(cursor.fetchall())
 
@@ -194,5 +197,11 @@ def prune(*, before: datetime, batch: int = 1000) -> int:
             [last],
         )
         cursor.execute("DELETE FROM events_delivery WHERE event_id <= %s", [last])
+        cursor.execute(
+            "INSERT INTO events_prunedsession (session_id, sequence)"
+            " SELECT session_id, max(sequence) FROM events_event WHERE id <= %s GROUP BY session_id ORDER BY session_id"
+            " ON CONFLICT (session_id) DO UPDATE SET sequence = excluded.sequence",
+            [last],
+        )
         cursor.execute("DELETE FROM events_event WHERE id <= %s", [last])
         return int(cursor.rowcount)

@@ -43,6 +43,16 @@ class Event(models.Model):
         return self.body_v22 or self.body if profile == Profile.V22 else self.body
 
 
+class PrunedSession(models.Model):
+    """The last sequence of a session whose events are not all kept: one that comes later goes on from there."""
+
+    session_id = models.CharField(max_length=128, primary_key=True)
+    sequence = models.IntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.session_id} {self.sequence}"
+
+
 class Profile(models.TextChoices):
     V16 = "v16", "v16"
     V22 = "v22", "v22"

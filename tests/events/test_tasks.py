@@ -9,7 +9,8 @@ from django.utils import timezone
 from events import tasks
 from events.deliveries import send_test
 from events.endpoints import delete_endpoint
-from events.models import Attempt, Delivery, Endpoint, Event
+from events.models import Attempt, Delivery, Endpoint, Event, Redelivery
+from events.redeliveries import Selection, start_redelivery
 from portal.celery import app
 from tenants.changes import SYSTEM
 from tenants.company import change_company
@@ -68,6 +69,35 @@ def test_what_waits_for_an_endpoint_that_is_off_is_stopped_with_a_word(
     Delivery.objects.filter(event=1).update(finished_at=timezone.now() - timedelta(days=1, minutes=1))
     tasks.prune_tenant("acme")
     assert list(Delivery.objects.values_list("event_id", "state")) == [(2, "pending")]
+
+
+def test_a_session_goes_on_counting_after_its_events_are_gone(acme: Tenant) -> None:
+    """A recording may be deleted, or a record corrected, long after its call was told."""
+    write("a", "b", "a")
+    Event.objects.update(written_at=timezone.now() - timedelta(days=31))
+    tasks.prune_tenant("acme")
+    assert Event.objects.count() == 0
+    write("a", "c", type="recording_deleted")
+    assert list(Event.objects.order_by("id").values_list("id", "session_id", "sequence")) == [(4, "a", 3), (5, "c", 1)]
+    Event.objects.update(written_at=timezone.now() - timedelta(days=31))
+    tasks.prune_tenant("acme")
+    write("a", "b", "b")
+    assert list(Event.objects.order_by("id").values_list("session_id", "sequence")) == [("a", 4), ("b", 2), ("b", 3)]
+
+
+def test_a_bulk_send_that_ended_long_ago_is_pruned(acme: Tenant, make_endpoint: Callable[..., Endpoint]) -> None:
+    endpoint = make_endpoint()
+    write("a")
+    Delivery.objects.update(state="exhausted", finished_at=timezone.now())
+    now, long_ago = timezone.now(), timezone.now() - timedelta(days=31)
+    kept = []
+    for ended in (long_ago, now, None):
+        begun = start_redelivery(endpoint, Selection(), actor=SYSTEM)
+        state = "running" if ended is None else "done"
+        Redelivery.objects.filter(pk=begun.pk).update(state=state, finished_at=ended, created_at=long_ago)
+        kept += [] if ended == long_ago else [begun.pk]
+    tasks.prune_tenant("acme")
+    assert sorted(Redelivery.objects.values_list("pk", flat=True)) == kept
 
 
 def test_old_tests_are_pruned(acme: Tenant, make_endpoint: Callable[..., Endpoint]) -> None:

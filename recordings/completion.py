@@ -1,9 +1,11 @@
 """When a recording is complete: its files examined, each segment accounted for, and the outcome told.
 
 A file is examined by a task; what a dead worker left, the sweep takes up again. A recording is ready when every segment
-that ran has a good file, and failed when one has a bad one or none in the time that files have to come.
+that ran has a good file, and failed when one has a bad one. When the time that files have to come is over, it is ready
+with what came, and says what is missing; it has failed when nothing came.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +38,7 @@ MARGIN = timedelta(minutes=1)  # after the longest that an examination may last 
 MOST_TRIES = 5
 AT_ONCE = 100
 _EMPTY = "It holds no moment of sound: the switch had nothing to record. It was discarded."
+_MISSED = re.compile(r" ?The files? of segments? [\d, ]+ (?:is|are) missing: the switch did not deliver \w+ in time\.")
 _UNDECIDED = (Recording.State.PROCESSING, Recording.State.FAILED, Recording.State.READY)
 
 _slots = BoundedSemaphore(probe.processors())
@@ -172,6 +175,8 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
+    """`problem` of a recording that is ready: what it has to do without."""
+
     outcome: Outcome
     problem: str = ""
 
@@ -198,9 +203,12 @@ def judge(segments: Sequence[Delivered], *, files_are_due: bool) -> Judgement:
     if any(each.state == RecordingFile.State.STORED for each in wanted):
         return Judgement(Outcome.WAITS)
     missing = [str(each.number) for each in wanted if not each.state]
+    if missing and not files_are_due:
+        return Judgement(Outcome.WAITS)
+    is_any_good = any(each.state == RecordingFile.State.READY for each in wanted)
     if missing:
-        return Judgement(Outcome.FAILED, _missed(missing)) if files_are_due else Judgement(Outcome.WAITS)
-    if not any(each.state == RecordingFile.State.READY for each in wanted):
+        return Judgement(Outcome.READY if is_any_good else Outcome.FAILED, _missed(missing))
+    if not is_any_good:
         return Judgement(Outcome.FAILED, "Nothing was recorded: no file holds any sound or picture.")
     return Judgement(Outcome.READY)
 
@@ -256,7 +264,7 @@ def _settle(recording_id: int, whole: _Whole | None) -> list[RecordingFile] | No
                 return files
             _discard(whole)
             return None
-        _become_ready(recording, files, whole)
+        _become_ready(recording, files, whole, judgement.problem)
     elif judgement.outcome is Outcome.FAILED:
         _become_failed(recording, files, judgement.problem)
     return None
@@ -306,7 +314,8 @@ def _what_is_played(recording_id: int, files: Sequence[RecordingFile]) -> Iterat
         raise
 
 
-def _become_ready(recording: Recording, files: Sequence[RecordingFile], whole: _Whole) -> None:
+def _become_ready(recording: Recording, files: Sequence[RecordingFile], whole: _Whole, lack: str) -> None:
+    """`lack` is what is missing of it; what the switch could not do during the call stays said beside it."""
     if whole.problem:
         _become_failed(recording, files, whole.problem)
         return
@@ -315,13 +324,16 @@ def _become_ready(recording: Recording, files: Sequence[RecordingFile], whole: _
         transaction.on_commit(partial(vault.discard, former.storage_key))
     if whole.made:
         _keep_joined(recording, files[0], whole.made)
-    recording.problem = "" if recording.state == Recording.State.FAILED else recording.problem
+    former = "" if recording.state == Recording.State.FAILED else _MISSED.sub("", recording.problem)
+    recording.problem = f"{former[: max(0, 299 - len(lack))]} {lack}".strip()[:300]
     recording.state, recording.ready_at = Recording.State.READY, timezone.now()
     recording.duration_ms = sum(file.duration_ms for file in files)
     recording.size, recording.sha256 = whole.size, whole.sha256
     recording.save(update_fields=["state", "problem", "ready_at", "duration_ms", "size", "sha256"])
+    if lack:
+        log.error("recording lacks files", recording_id=str(recording.pk), problem=lack)
     trash.mark_calls([recording.session_id])
-    _tell(recording, "recording_ready")
+    _tell(recording, "recording_ready", lack)
 
 
 def _keep_joined(recording: Recording, first: RecordingFile, made: vault.Stored) -> None:
@@ -348,10 +360,10 @@ def _become_failed(recording: Recording, files: Sequence[RecordingFile], problem
     recording.save(update_fields=["state", "problem", "duration_ms", "size"])
     log.error("recording failed", recording_id=str(recording.pk), problem=recording.problem)
     trash.mark_calls([recording.session_id])
-    _tell(recording, "recording_failed")
+    _tell(recording, "recording_failed", recording.problem)
 
 
-def _tell(recording: Recording, what: Literal["recording_ready", "recording_failed"]) -> None:
+def _tell(recording: Recording, what: Literal["recording_ready", "recording_failed"], reason: str) -> None:
     tenant: Tenant = Tenant.objects.get(schema_name=current_schema())
     cdr_id = CDR.objects.filter(session_id=recording.session_id).values_list("pk", flat=True).first()
     live = LiveSession.objects.filter(session_id=recording.session_id).values_list("cdr_id", flat=True)
@@ -368,7 +380,7 @@ def _tell(recording: Recording, what: Literal["recording_ready", "recording_fail
     fact = RecordingFact(
         type=what, at=timezone.now(), session_id=recording.session_id, cdr_id=cdr_id or live.first() or 0,
         recording_id=str(recording.pk), medium="video" if recording.medium == "video" else "audio", actor=SYSTEM,
-        reason=recording.problem if what == "recording_failed" else "", file=file,
+        reason=reason, file=file,
     )  # fmt: skip
     tell(tenant, [fact])
 

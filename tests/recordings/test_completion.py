@@ -56,7 +56,11 @@ TABLE = [
     ([(RAN, "stored")], WAITS, WAITS),
     ([(RAN, "ready"), (RAN, "stored")], WAITS, WAITS),
     ([(RAN, "")], WAITS, Judgement(Outcome.FAILED, MISSING)),
-    ([(RAN, ""), (RAN, "ready"), (RAN, "")], WAITS, Judgement(Outcome.FAILED, MANY_MISSING)),
+    ([(RAN, ""), (RAN, "ready"), (RAN, "")], WAITS, Judgement(Outcome.READY, MANY_MISSING)),
+    ([(RAN, ""), (RAN, "deleted"), (RAN, "")], WAITS, Judgement(Outcome.FAILED, MANY_MISSING)),
+    ([(RAN, ""), (RAN, "ready"), (RAN, "stored")], WAITS, WAITS),
+    ([(RAN, ""), (RAN, "ready"), (RAN, "quarantined")],
+     Judgement(Outcome.FAILED, "The file of segment 3 is quarantined. Bad."), None),
     ([(RAN, "quarantined")], Judgement(Outcome.FAILED, "The file of segment 1 is quarantined. Bad."), None),
     ([(RAN, "stored"), (RAN, "quarantined")],
      Judgement(Outcome.FAILED, "The file of segment 2 is quarantined. Bad."), None),
@@ -222,6 +226,43 @@ def test_a_file_that_does_not_come_is_missing(acme: Tenant, http_switch: Switch)
     deliver(http_switch, late, FILE)
     examine()
     assert state(late) == (READY, "")
+
+
+def test_one_file_that_never_comes_does_not_take_the_others_with_it(acme: Tenant, http_switch: Switch) -> None:
+    said = "The switch could not pause: no such channel."
+    recording = recording_of(acme, http_switch, segments=3, ended=timezone.now() - timedelta(minutes=59), problem=said)
+    call = call_of(recording)
+    for number in (2, 3):
+        deliver(http_switch, recording, spoken(number), number)
+    examine()
+    assert (state(recording), told()) == ((PROCESSING, said), [])
+    Recording.objects.update(ended_at=timezone.now() - timedelta(minutes=61))
+    assert completion.sweep(timezone.now()) == 1
+    assert state(recording) == (READY, f"{said} {MISSING}")
+    assert (recording.duration_ms, recording.size) == (5000, 44 + 80_000)
+    call.refresh_from_db()
+    assert call.recorded
+    assert [(each["event_type"], each["reason"]) for each in told()] == [("recording_ready", MISSING)]
+    assert completion.sweep(timezone.now()) == 0
+    deliver(http_switch, recording, spoken(1), 1)
+    examine()
+    assert (state(recording), recording.duration_ms) == ((READY, said), 6000)
+    assert [(each["event_type"], each["reason"]) for each in told()] == [
+        ("recording_ready", MISSING),
+        ("recording_ready", ""),
+    ]
+
+
+def test_what_had_failed_for_want_of_files_is_ready_with_the_first_that_comes(
+    acme: Tenant, http_switch: Switch
+) -> None:
+    recording = recording_of(acme, http_switch, segments=2, ended=timezone.now() - timedelta(minutes=61))
+    completion.sweep(timezone.now())
+    both = "The files of segments 1, 2 are missing: the switch did not deliver them in time."
+    assert state(recording) == (FAILED, both)
+    deliver(http_switch, recording, FILE, 2)
+    examine()
+    assert state(recording) == (READY, MISSING)
 
 
 def test_how_long_files_have_is_a_setting(acme: Tenant, http_switch: Switch, settings: Any) -> None:

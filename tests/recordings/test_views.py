@@ -292,3 +292,14 @@ def test_call_asks_for_the_reason_first(admin: Client, acme: Tenant) -> None:
 def test_call_without_recordings_has_no_player(admin: Client) -> None:
     make_call(1, session_id="s-1")
     assert b"data-player" not in admin.get("/call-statistics/cdr/s-1").content
+
+
+def test_recording_that_lacks_a_file_plays_and_says_so(admin: Client) -> None:
+    said = "The file of segment 2 is missing: the switch did not deliver it in time."
+    recording = make_ready(2.0, 3.0, problem=said)
+    recording.segments.get(number=2).file.delete()
+    page = admin.get(page_of(recording))
+    assert said in text(page)
+    assert f'src="{page_of(recording)}/file"' in page.content.decode()
+    assert "1 gap of 0:03" in text(page)
+    assert "The file of this part is missing" in text(page)

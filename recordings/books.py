@@ -5,7 +5,7 @@ Each step keeps the ledger and the decision behind it, and puts the command into
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +18,7 @@ from tenants.changes import SYSTEM, Actor
 from tenants.models import Switch, SwitchCommand, Tenant
 
 Command = SwitchCommand.Command
+_AT_ONCE = timedelta(seconds=10)  # a segment that fails so soon counts as one that could not be started
 NAMED = 200  # characters of an actor's name that are kept
 
 
@@ -99,13 +100,19 @@ class Book:
 
     @property
     def failed_starts(self) -> int:
-        """Segments in a row that never ran, up to now."""
+        """Segments in a row that never ran or failed at once, up to now."""
         count = 0
         for segment in reversed(self.segments):
-            if segment.state != Segment.State.FAILED:
+            if not _failed_at_once(segment):
                 break
             count += 1
         return count
+
+    @property
+    def may_be_recorded(self) -> bool:
+        """As far as is known: nobody has confirmed that nothing runs."""
+        running = (Segment.State.STARTING, Segment.State.RUNNING, Segment.State.STOPPING)
+        return any(segment.state in running for segment in self.segments)
 
     # --- Commands --------------------------------------------------------------------------------------------
 
@@ -131,10 +138,12 @@ class Book:
         self._command(Command.STOP, segment, why)
 
     def order_pause(self, why: Reason, medium: Medium) -> None:
-        """Opens the gap at once; from when it is silent in truth, the switch's confirmation says."""
+        """Opens a gap that the switch must confirm: from when it is silent in truth, it says."""
         if (gap := self.open_gap(medium)) and gap.ended_via:  # a resume is under way: it shall not stand
             gap.ended_by = gap.ended_via = ""
             gap.save(update_fields=["ended_by", "ended_via"])
+        if (gap := self.open_gap(medium)) and gap.reason != Gap.Reason.PAUSED:
+            self.end_gap(medium, why.at)
         self.begin_gap(medium, Gap.Reason.PAUSED, why)
         if self.current:
             self._command(Command.PAUSE, self.current, why, medium=medium)
@@ -191,9 +200,16 @@ class Book:
         self.gaps.append(
             Gap.objects.create(
                 recording=self.recording, medium=medium, since=why.at, reason=reason,
-                begun_by=named(why.actor), begun_via=why.via,
+                begun_by=named(why.actor), begun_via=why.via, is_confirmed=not self.may_be_recorded,
             )
         )  # fmt: skip
+
+    def confirm_gap(self, medium: str, at: datetime) -> None:
+        """Until then it was recorded, whatever had been commanded."""
+        gap = self.open_gap(medium)
+        if gap and not gap.is_confirmed:
+            gap.since, gap.is_confirmed = max(gap.since, at), True
+            gap.save(update_fields=["since", "is_confirmed"])
 
     def end_gap(self, medium: str, at: datetime, *, by: str = "", via: str = "") -> None:
         if gap := self.open_gap(medium):
@@ -231,9 +247,12 @@ class Book:
             else:
                 continue
             segment.save(update_fields=["state", "ended_at", "end_reason", "problem"])
-        for gap in self.gaps:
-            if gap.until is None:
+        for gap in [each for each in self.gaps if each.until is None]:
+            if gap.is_confirmed:
                 self.end_gap(gap.medium, at)
+            else:  # the switch never said that it obeyed, so it is to be believed that it went on recording
+                gap.delete()
+                self.gaps.remove(gap)
         ran = [segment.ended_at for segment in self.segments if segment.started_at and segment.ended_at]
         self.recording.ended_at = max(ran, default=at)
         self.recording.is_wanted = False
@@ -276,6 +295,14 @@ class Book:
 def paused_again(gap: Gap, at: datetime) -> Reason:
     """A pause goes on where something new begins: by whoever began it."""
     return Reason(at, Cause.PAUSED, record=False, actor=actor_named(gap.begun_by), via=Via(gap.begun_via))
+
+
+def _failed_at_once(segment: Segment) -> bool:
+    if segment.state == Segment.State.FAILED:
+        return True
+    if segment.end_reason != Gap.Reason.FAILED or segment.started_at is None or segment.ended_at is None:
+        return False
+    return segment.ended_at - segment.started_at < _AT_ONCE
 
 
 def note_decision(

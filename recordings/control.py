@@ -21,7 +21,7 @@ from cdr.callevents import CALLER_LEG, CallEvent, FeatureDialled, Medium, Party,
 from cdr.models import LiveSession
 from cdr.session import Session
 from recordings import completion, policy
-from recordings.books import Book, Cause, Reason, Via, books_of, decision_of, paused_again, tell_all
+from recordings.books import Book, Cause, Reason, Via, books_of, decision_of, named, paused_again, tell_all
 from recordings.models import Decision, Gap, Recording
 from recordings.policy import MEDIA, Rule, Settings, Situation, Switches, Verdict
 from recordings.reports import MOST_TRIES, REPORTS, is_final, take_report
@@ -345,9 +345,14 @@ class _Scene:
         """Carries out a person's command as far as it concerns each medium; says why not when it concerns none."""
         given = {id(book): len(book.commands) for book in self.books}
         wanted = [each for each in media if each == "audio" or "video" in self.session.media or self.book("video")]
-        concerned = [self._obey_for(operation, medium, why) for medium in wanted]
-        if not any(concerned):
-            raise NotRecordingError(" and ".join(wanted or media))
+        concerned, impossible = False, None
+        for medium in wanted:
+            try:
+                concerned = self._obey_for(operation, medium, why) or concerned
+            except UnsupportedError as error:
+                impossible = error
+        if not concerned:
+            raise impossible or NotRecordingError(" and ".join(wanted or media))
         ordered = tuple(each for book in self.books for each in book.commands[given.get(id(book), 0) :])
         return Ordered(ordered or self._awaited(wanted))
 
@@ -375,20 +380,17 @@ class _Scene:
         if not verdict.record:
             raise ForbiddenByPolicyError(policy.told(medium, verdict.rule))
         book = self.book(medium) or self._open(medium)
+        last = book.segments[-1] if book.segments else None
+        if book.current is None and last and is_final(last.problem):
+            raise UnsupportedError(book.medium, last.problem)
         self._keep_word(book, "start", why)
         if book.pause:
             self._resume(medium, why)
         self._steer(medium)
         if book.current is None:  # the switch failed too often: a person may have it tried once more
-            self._try_once_more(book, why)
+            book.start(why, self._legs())
+            book.settle()
         return True
-
-    def _try_once_more(self, book: Book, why: Reason) -> None:
-        last = book.segments[-1] if book.segments else None
-        if last and is_final(last.problem):
-            raise UnsupportedError(book.medium, last.problem)
-        book.start(why, self._legs())
-        book.settle()
 
     def _stop(self, medium: Medium, why: Reason) -> bool:
         book = self.book(medium)
@@ -421,14 +423,26 @@ class _Scene:
         return [book for book in books if book]
 
     def _resume(self, medium: Medium, why: Reason) -> bool:
-        books = self._with_the_sound(medium)
-        concerned = [
-            book for book in books if book.open_gap(medium) or (book.medium == medium and book.recording.is_wanted)
-        ]
-        for book in concerned:
-            if (gap := book.open_gap(medium)) and gap.reason == Gap.Reason.PAUSED:
-                self._resume_in(book, medium, why)
-        return bool(concerned)
+        concerned = False
+        for book in self._with_the_sound(medium):
+            gap = book.open_gap(medium)
+            is_paused = gap is not None and gap.reason == Gap.Reason.PAUSED
+            if is_paused and not book.recording.is_wanted and why.via == Via.LONGEST_PAUSE:
+                self._end_idle_pause(book, medium, why)
+                concerned = True
+            elif book.recording.is_wanted and (is_paused or book.medium == medium):
+                concerned = True
+                if is_paused:
+                    self._resume_in(book, medium, why)
+        return concerned
+
+    def _end_idle_pause(self, book: Book, medium: Medium, why: Reason) -> None:
+        """A pause of what is not to be recorded any more: what keeps it from being recorded is told from now on."""
+        book.end_gap(medium, why.at, by=named(why.actor), via=why.via)
+        rule = self._verdict(book.medium, book).rule
+        if medium == book.medium:
+            book.begin_gap(medium, _GAP_OF.get(rule, Gap.Reason.SWITCHES), why)
+        book.settle()
 
     def _resume_in(self, book: Book, medium: Medium, why: Reason) -> None:
         book.order_resume(why, medium)

@@ -129,6 +129,8 @@ class Gap(models.Model):
     medium = models.CharField(max_length=5, choices=MEDIUM_CHOICES)  # audio in a video: only its sound is missing
     since = models.DateTimeField()
     until = models.DateTimeField(null=True, blank=True)
+    # False while only commanded: until the switch confirms, it was recorded.
+    is_confirmed = models.BooleanField(default=True)
     reason = models.CharField(max_length=16, choices=Reason.choices)
     begun_by = models.CharField(max_length=200, blank=True, default="")  # a name, with the kind before it
     begun_via = models.CharField(max_length=20, blank=True, default="")  # a word of `control.Via`

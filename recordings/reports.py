@@ -11,9 +11,11 @@ from django.utils import timezone
 from cdr import calls
 from cdr.callevents import CallEvent, Medium, RecordingFailed, RecordingStarted, RecordingStopped
 from cdr.models import LiveSession
-from recordings.books import Book, Cause, Reason, Via, actor_named, books_of, tell_all
+from recordings.books import Book, Cause, Reason, Via, actor_named, books_of, named, tell_all
 from recordings.models import Decision, Gap, Recording, Segment
+from recordings.policy import MEDIA
 from recordings.watching import tell_watchers
+from tenants.changes import SYSTEM
 from tenants.models import SwitchCommand, Tenant
 from tenants.schemas import in_schema
 
@@ -60,9 +62,9 @@ class _Answer:
         if self.segment is None:
             return
         is_done = self.row.state == SwitchCommand.State.DONE
-        if not is_done and self.book.recording.ended_at is not None:
-            self._stop_what_was_merged()
-            return  # the call was quicker; what ran has ended with it
+        if self.book.recording.ended_at is not None:  # the call was quicker; what ran has ended with it
+            self._take_late(self.segment) if is_done else self._stop_what_was_merged()
+            return
         match self.row.command:
             case SwitchCommand.Command.START:
                 _began(self.book, self.segment, self.at) if is_done else self._start_failed(self.segment)
@@ -73,6 +75,32 @@ class _Answer:
             case SwitchCommand.Command.STOP:
                 _ended(self.book, self.segment, self.at) if is_done else self._stop_failed()
         self.book.settle()
+
+    def _take_late(self, segment: Segment) -> None:
+        """What was done before the call ended, and is only told now."""
+        recording, end = self.book.recording, segment.ended_at or self.at
+        gaps = Gap.objects.filter(recording=recording, medium=self.medium)
+        match self.row.command:
+            case SwitchCommand.Command.START:
+                _began(self.book, segment, self.at)
+            case SwitchCommand.Command.PAUSE if self.at < end and not gaps.filter(until__gt=self.at).exists():
+                self._add_gap(Gap.Reason.PAUSED, end, Decision.objects.filter(command_id=self.row.pk).first())
+            case SwitchCommand.Command.RESUME:
+                gaps.filter(reason=Gap.Reason.PAUSED, since__lt=self.at, until__gt=self.at).update(until=self.at)
+            case SwitchCommand.Command.STOP if segment.started_at and self.at < end:
+                if segment.end_reason in _STOPS:
+                    self._add_gap(Gap.Reason(segment.end_reason), end, _who_stopped(self.book, segment))
+                segment.ended_at = max(segment.started_at, self.at)
+                segment.save(update_fields=["ended_at"])
+                recording.ended_at = max(each.ended_at for each in self.book.segments if each.ended_at)
+                recording.save(update_fields=["ended_at"])
+
+    def _add_gap(self, reason: Gap.Reason, until: datetime, asked: Decision | None) -> None:
+        by, via = (asked.actor, asked.via) if asked else (named(SYSTEM), Via.POLICY)
+        Gap.objects.create(
+            recording=self.book.recording, medium=self.medium, reason=reason, since=self.at, until=until,
+            begun_by=by, begun_via=via,
+        )  # fmt: skip
 
     def _start_failed(self, segment: Segment) -> None:
         self._alarm("The switch could not start recording")
@@ -94,18 +122,9 @@ class _Answer:
 
     def _paused(self) -> None:
         gap = self.book.open_gap(self.medium)
-        if gap and gap.reason == Gap.Reason.PAUSED and self.at > gap.since and not self._was_paused_since(gap):
-            gap.since = self.at  # until then it was recorded
-            gap.save(update_fields=["since"])
+        if gap and gap.reason == Gap.Reason.PAUSED:
+            self.book.confirm_gap(self.medium, self.at)
         self.book.say("recording_paused", self.at, segment=self.row.segment)
-
-    def _was_paused_since(self, gap: Gap) -> bool:
-        """Already in the segment before: the gap began there."""
-        earlier = Decision.objects.filter(
-            recording=self.book.recording, medium=self.medium, command=SwitchCommand.Command.PAUSE,
-            outcome=Decision.Outcome.DONE, answered_at__gte=gap.since,
-        )  # fmt: skip
-        return earlier.exclude(command_id=self.row.pk).exists()
 
     def _pause_failed(self) -> None:
         """Somebody asked for privacy: what cannot be paused is stopped."""
@@ -141,7 +160,7 @@ class _Answer:
         """A segment that cannot be resumed is given up for a new one."""
         self._alarm("The switch could not resume")
         segment = self.book.current
-        if segment is None or self.book.is_held_back or not self._may_try_again():
+        if segment is None or self.book.holds_back(self.medium) or not self._may_try_again():
             return
         why = self._why(Cause.RETRY)
         self.book.stop(why, end_reason=Gap.Reason.FAILED, segment=segment)
@@ -244,11 +263,9 @@ def _ended(book: Book, segment: Segment, at: datetime, *, reason: str = "") -> N
     segment.state, segment.ended_at = Segment.State.ENDED, at
     segment.end_reason = segment.end_reason or Gap.Reason.FAILED
     segment.save(update_fields=["state", "ended_at", "end_reason"])
-    was_silent = segment.end_reason != Gap.Reason.PAUSED  # not so when it is stopped because it could not be paused
-    gap = book.open_gap(book.medium)
-    if gap and at > gap.since and not (gap.reason == Gap.Reason.PAUSED and was_silent):
-        gap.since = at  # until then it was recorded
-        gap.save(update_fields=["since"])
+    if not book.may_be_recorded:
+        for medium in MEDIA:
+            book.confirm_gap(medium, at)
     _account_for_stop(book, segment, at)
     book.say("recording_stopped", at, segment=segment.number, reason=reason or segment.end_reason)
 
@@ -260,13 +277,18 @@ def _account_for_stop(book: Book, segment: Segment, at: datetime) -> None:
     gap = book.open_gap(book.medium)
     if gap and gap.reason == Gap.Reason.PAUSED and gap.ended_via:
         book.end_gap(book.medium, at)
-    book.begin_gap(book.medium, Gap.Reason(segment.end_reason), _who_stopped(book, at))
+    why, asked = Reason(at, Cause.RETRY, record=False), _who_stopped(book, segment)
+    if asked:
+        why = replace(why, actor=actor_named(asked.actor), via=Via(asked.via))
+    book.begin_gap(book.medium, Gap.Reason(segment.end_reason), why)
 
 
-def _who_stopped(book: Book, at: datetime) -> Reason:
-    last = Decision.objects.filter(recording=book.recording, medium=book.medium, record=False).order_by("id").last()
-    why = Reason(at, Cause.RETRY, record=False)
-    return replace(why, actor=actor_named(last.actor), via=Via(last.via)) if last else why
+def _who_stopped(book: Book, segment: Segment) -> Decision | None:
+    """The person's word, where one stopped it."""
+    if segment.end_reason != Gap.Reason.STOPPED:
+        return None
+    words = Decision.objects.filter(recording=book.recording, medium=book.medium, rule="stop")
+    return words.order_by("id").last()
 
 
 def _failed(book: Book, segment: Segment, reason: str, at: datetime) -> None:

@@ -157,10 +157,131 @@ def test_a_start_of_what_the_switch_can_never_record_says_so(stage: Stage, acme:
     assert not Decision.objects.filter(rule="start").exists()
 
 
-def test_a_pause_refused_after_the_call_leaves_no_gap_open(stage: Stage) -> None:
+def test_a_switch_that_starts_and_fails_at_once_is_tried_three_times(stage: Stage) -> None:
+    """A full disk: the switch says that it records, and then that there is no file."""
+    stage.play(*inbound())
+    for number in range(1, 9):
+        stage.play(told(10 + number, "failed", segment=number, reason="no file"))
+    assert stage.commands == ["5 start audio 1", "11 start audio 2", "12 start audio 3"]
+    assert state() == [("audio", "stopped", True)]
+
+
+def test_a_recording_that_fails_after_a_while_is_started_again(stage: Stage) -> None:
+    stage.play(*inbound())
+    for number in range(1, 6):
+        stage.play(told(5 + 11 * number, "failed", segment=number, reason="channel gone"))
+    assert len(stage.commands) == 6
+
+
+# --- What was not confirmed before the call ended ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", ["refused", "expired"])
+@pytest.mark.parametrize("word", ["*48", "*45"])
+def test_what_the_switch_never_did_is_no_gap(stage: Stage, word: str, answer: str) -> None:
+    """It recorded on: nothing may be told as paused or stopped that is in the file."""
+    stage.play(*inbound())
+    stage.obeys = False
+    stage.play(code(10, word), over(20))
+    if answer == "expired":
+        outbox.expire(at(20) + timedelta(days=9999))
+    else:
+        stage.obeys, stage.refuses = True, dict.fromkeys(("pause", "stop"), "No connection")
+        stage.obey()
+    assert (gaps(), state()) == ([], [("audio", "processing", False)])
+    assert segments()[0][3:5] == (5.25, 20)
+
+
+@pytest.mark.parametrize(
+    ("word", "gap", "ended"),
+    [
+        ("*48", ("audio", "paused", 12, 20, "phone 101", ""), 20),
+        ("*45", ("audio", "stopped", 12, 20, "phone 101", ""), 12),
+    ],
+)
+def test_what_the_switch_did_in_time_and_tells_late_is_a_gap(
+    stage: Stage, word: str, gap: tuple[object, ...], ended: int
+) -> None:
+    stage.play(*inbound())
+    stage.obeys = False
+    stage.play(code(10, word), over(20))
+    (row,) = outbox.pending_for(stage.switch)
+    outbox.confirm(stage.switch, row.pk, SwitchCommand.State.DONE, at=at(12))
+    assert (gaps(), segments()[0][4], Recording.objects.get().ended_at) == ([gap], ended, at(ended))
+
+
+def test_what_the_switch_did_after_the_call_is_no_gap(stage: Stage) -> None:
     stage.play(*inbound())
     stage.obeys = False
     stage.play(code(10, "*48"), over(20))
-    outbox.expire(at(20) + timedelta(days=9999))
-    assert not Gap.objects.filter(until=None).exists()
-    assert state() == [("audio", "processing", False)]
+    (row,) = outbox.pending_for(stage.switch)
+    outbox.confirm(stage.switch, row.pk, SwitchCommand.State.DONE, at=at(21))
+    assert gaps() == []
+
+
+def test_a_resume_told_late_ends_the_pause_when_it_was(stage: Stage) -> None:
+    stage.play(*inbound(), code(10, "*48"))
+    stage.obeys = False
+    stage.play(code(15, "*49"), over(20))
+    (row,) = outbox.pending_for(stage.switch)
+    outbox.confirm(stage.switch, row.pk, SwitchCommand.State.DONE, at=at(16))
+    assert gaps() == [("audio", "paused", 10.25, 16, "phone 101", "phone 101")]
+
+
+def test_a_pause_refused_before_a_stop_begins_with_the_stop(stage: Stage) -> None:
+    stage.external_calls(recorded=False)
+    stage.play(*inbound())
+    stage.obeys = False
+    stage.play(code(10, "*48"), *joined(21, "b", MOBILE), left(22, "a"))
+    pause, stop = outbox.pending_for(stage.switch)
+    outbox.confirm(stage.switch, pause.pk, SwitchCommand.State.FAILED, "Busy", at=at(22.5))
+    outbox.confirm(stage.switch, stop.pk, SwitchCommand.State.DONE, at=at(23))
+    assert [gap[1:4] for gap in gaps()] == [("paused", 23, None)]
+
+
+# --- Resumes -----------------------------------------------------------------------------------------------
+
+
+def test_a_stopped_recording_is_not_resumed(stage: Stage, acme: Tenant) -> None:
+    stage.play(*inbound(), code(10, "*45"))
+    with pytest.raises(control.NotRecordingError):
+        control.command(acme, SESSION, Operation.RESUME, ["audio"], actor=ADMIN, via=Via.REST)
+
+
+def test_a_paused_and_stopped_recording_is_not_resumed_by_a_person(stage: Stage, acme: Tenant) -> None:
+    stage.play(*inbound(), code(10, "*48"), code(12, "*45"))
+    with pytest.raises(control.NotRecordingError):
+        control.command(acme, SESSION, Operation.RESUME, ["audio"], actor=ADMIN, via=Via.REST)
+    acme.longest_pause_seconds = 60
+    assert control.resume_long_pauses(acme, at(100)) == 1
+    assert control.resume_long_pauses(acme, at(200)) == 0
+    assert [gap[1] for gap in gaps()] == ["paused", "stopped"]
+    stage.play(code(300, "*44"), over(310))
+    assert stage.commands[3:] == ["300 start audio 2"]
+
+
+def test_a_failing_resume_undoes_no_later_pause_of_a_films_sound(stage: Stage, acme: Tenant) -> None:
+    acme.enable_extension_video_recording = True
+    stage.extension("105")
+    stage.play(*inbound("105", media=["audio", "video"]))
+    for operation in (Operation.PAUSE, Operation.RESUME, Operation.PAUSE):
+        control.command(acme, SESSION, operation, ["audio"], actor=ADMIN, via=Via.REST)
+        stage.obeys = operation == Operation.PAUSE and not stage.commands[1:]
+        stage.obey()
+    resume, pause = outbox.pending_for(stage.switch)
+    outbox.confirm(stage.switch, resume.pk, SwitchCommand.State.FAILED, "Busy")
+    outbox.confirm(stage.switch, pause.pk, SwitchCommand.State.DONE)
+    assert stage.commands == ["5 start video 1", "5 pause audio sound of video 1"]
+    assert not outbox.pending_for(stage.switch)
+    assert Gap.objects.filter(medium="audio", until=None, ended_via="").count() == 1
+
+
+def test_starting_both_starts_the_one_that_is_possible(stage: Stage, acme: Tenant) -> None:
+    acme.enable_extension_video_recording = True
+    stage.refuses = {"start": "unsupported: this switch records no video"}
+    stage.extension("105")
+    stage.play(*inbound("105", media=["audio", "video"]))
+    stage.refuses = {}
+    control.command(acme, SESSION, Operation.START, ["audio", "video"], actor=ADMIN, via=Via.REST)
+    stage.obey()
+    assert stage.commands[1:] == ["5 start audio 1"]

@@ -21,7 +21,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 STATE = PROJECT / ".cache" / "test-services"
 SOCKETS = STATE / "run"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-KINDS = ("asterisk", "browser")
+KINDS = ("asterisk", "browser", "edge", "freeswitch")
 _in_use: list[int] = []  # descriptors of the lock that says so
 
 
@@ -85,6 +85,14 @@ def missing_asterisk() -> str | None:
     return None
 
 
+def missing_edge() -> str | None:
+    """Calls through a Kamailio; behind it is an Asterisk."""
+    root = Path(os.environ.get("KAMAILIO_ROOT", PROJECT / ".cache" / "kamailio"))
+    if not (root / ".complete").exists():
+        return f"there is no Kamailio in {root}: fetch one with 'tests/edge/prepare', then 'make test-edge'"
+    return missing_asterisk()
+
+
 def missing_browser() -> str | None:
     if importlib.util.find_spec("playwright") is None:
         return "playwright is not installed: 'make test-browser' installs it"
@@ -93,7 +101,20 @@ def missing_browser() -> str | None:
     return None
 
 
-MISSING = {"asterisk": missing_asterisk, "browser": missing_browser}
+def missing_freeswitch() -> str | None:
+    """Packaged nowhere, so it is one that somebody has, with the configuration that tests.freeswitch.configure makes."""
+    lacking = [f"FREESWITCH_{name}" for name in ("ADDRESS", "PASSWORD", "FOLDER") if not os.environ.get(f"FREESWITCH_{name}")]
+    if lacking:
+        return f"no FreeSWITCH was named: set {', '.join(lacking)}, see docs/switches/freeswitch.md"
+    return None
+
+
+MISSING = {
+    "asterisk": missing_asterisk,
+    "browser": missing_browser,
+    "edge": missing_edge,
+    "freeswitch": missing_freeswitch,
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

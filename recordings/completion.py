@@ -324,8 +324,8 @@ def _become_ready(recording: Recording, files: Sequence[RecordingFile], whole: _
         transaction.on_commit(partial(vault.discard, former.storage_key))
     if whole.made:
         _keep_joined(recording, files[0], whole.made)
-    former = "" if recording.state == Recording.State.FAILED else _MISSED.sub("", recording.problem)
-    recording.problem = f"{former[: max(0, 299 - len(lack))]} {lack}".strip()[:300]
+    said = "" if recording.state == Recording.State.FAILED else _MISSED.sub("", recording.problem)
+    recording.problem = f"{said[: max(0, 299 - len(lack))]} {lack}".strip()[:300]
     recording.state, recording.ready_at = Recording.State.READY, timezone.now()
     recording.duration_ms = sum(file.duration_ms for file in files)
     recording.size, recording.sha256 = whole.size, whole.sha256

@@ -4,19 +4,15 @@ from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
-from django.db import transaction
 from django.utils import timezone
 
-from cdr import calls
-from recordings import bulk, completion, control, retention
-from recordings.lookagain import is_announced_no_more
+from recordings import bulk, completion, control, lookagain, retention
 from tenants import outbox
 from tenants.models import Tenant
 from tenants.schemas import current_schema
 from tenants.tasks import tenant_task
 
 COMMAND_PATIENCE = timedelta(seconds=15)  # so long a switch has to confirm a command
-AT_ONCE = 100  # calls that one transaction looks at again
 HOUSEKEEPING = timedelta(minutes=2)  # so long one tenant's housekeeping may take before the others' turn
 
 BEAT: dict[str, dict[str, Any]] = {
@@ -25,6 +21,9 @@ BEAT: dict[str, dict[str, Any]] = {
     },
     "recordings-resume-long-pauses": {
         "task": "recordings.tasks.resume_long_pauses", "schedule": 5.0, "options": {"expires": 5},
+    },
+    "recordings-look-again-where-due": {
+        "task": "recordings.tasks.look_again_where_due", "schedule": 5.0, "options": {"expires": 5},
     },
     "recordings-sweep-files": {
         "task": "recordings.tasks.sweep_files", "schedule": 20.0, "options": {"expires": 20},
@@ -116,17 +115,15 @@ def tend_bulks_of() -> None:
 
 @tenant_task()
 def look_again() -> int:
-    """A switch was changed: the calls in progress are looked at again, a hundred in a transaction."""
-    is_announced_no_more()
-    tenant, looked_at, last = _tenant(), 0, ""
-    while True:
-        answered = calls.sessions_in_progress().filter(answered_time__isnull=False, session_id__gt=last)
-        ids = list(answered.order_by("session_id").values_list("session_id", flat=True)[:AT_ONCE])
-        if not ids:
-            return looked_at
-        with transaction.atomic():
-            calls.look_again(tenant, ids)
-        looked_at, last = looked_at + len(ids), ids[-1]
+    """A switch was changed."""
+    return lookagain.look_again(_tenant())
+
+
+@shared_task
+def look_again_where_due() -> None:
+    """What a lost or failed task has left undone."""
+    for schema in lookagain.due(timezone.now()):
+        look_again.delay(schema)
 
 
 def _tenant() -> Tenant:

@@ -285,6 +285,17 @@ class SystemSettings(models.Model):
         return cls.objects.get_or_create(pk=1, defaults=kwargs)[0]
 
 
+class CallsToLookAt(models.Model):
+    """A tenant in which a recording switch was changed, until its calls in progress were looked at again."""
+
+    tenant = models.OneToOneField(Tenant, on_delete=models.CASCADE, primary_key=True)
+    changed_at = models.DateTimeField()  # the last change: what was looked at before it does not count
+    due_at = models.DateTimeField()  # then the sweep sends another task, whatever became of the first one
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} since {self.changed_at}"
+
+
 class WorkerHeartbeat(models.Model):
     """When each kind of background process was last seen, for /readyz."""
 

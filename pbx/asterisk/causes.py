@@ -2,6 +2,7 @@
 
 from cdr.callevents import EndReason
 
+NORMAL = "16"
 ANSWERED_ELSEWHERE = "26"
 
 # Of the Q.931 causes that Asterisk gives where SIP said nothing: what it answers itself (channels/chan_pjsip.c).

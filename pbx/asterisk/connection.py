@@ -17,12 +17,13 @@ from pbx.asterisk.ami import Message, text
 from pbx.asterisk.ari import Ari, AriError
 from pbx.asterisk.collector import Collector, stored_tracks
 from pbx.asterisk.interpreter import Interpreter
+from pbx.asterisk.launcher import Launcher
 from pbx.asterisk.manager import PING_EVERY, Ami, AmiError, AmiRefusedError, signed_in
 from pbx.asterisk.recorder import Recorder
 from pbx.connectors import portal as shared
 from pbx.connectors.backoff import Backoff
 from pbx.connectors.base import SwitchConnector, SwitchGoneError
-from pbx.connectors.orders import Command, Order, Running, begun_by
+from pbx.connectors.orders import Command, Order, Outcome, Running, begun_by
 from pbx.connectors.spool import Census
 from tenants.models import Switch
 
@@ -51,6 +52,7 @@ class Connector(SwitchConnector):
         self._held_back: list[tuple[Message, datetime]] | None = None
         self._collector = Collector(self._ari, self._hand_over, self._note_lack, backoff)
         self._recorder = Recorder(self._interpreter.members, self._collector.put, self._tell_failed)
+        self._launcher = Launcher(self._is_live, self._interpreter.expect)
         self._knows_running = asyncio.Event()
         self._has_new_tracks = asyncio.Event()
         self._streams: dict[str, int] = {}  # by Uniqueid: the RTP stream (SSRC) of each channel that is recorded
@@ -129,11 +131,13 @@ class Connector(SwitchConnector):
             self._say("connected", f"Connected to Asterisk {version}")
             try:
                 self._recorder.connect(ami)
+                self._launcher.connect(ami)
                 while True:
                     await asyncio.sleep(PING_EVERY)
                     await self._set_clock(ami)
             finally:
                 self._recorder.disconnect()
+                self._launcher.disconnect()
 
     async def _set_clock(self, ami: Ami) -> None:
         asked_at = datetime.now(UTC)
@@ -164,6 +168,7 @@ class Connector(SwitchConnector):
         received_at = datetime.now(UTC)
         if text(message, "Event") == "MixMonitorStop":
             self._recorder.stop_told(text(message, "Uniqueid"))
+        self._launcher.hear(message)
         if self._held_back is None:
             self._interpret(self._interpreter.ami, message, received_at)
         elif len(self._held_back) < HELD_BACK_MAX:
@@ -216,12 +221,15 @@ class Connector(SwitchConnector):
 
     # --- Recording -------------------------------------------------------------------------------------------
 
+    def _is_live(self, session_id: str) -> bool:
+        return self._interpreter.members(session_id) is not None
+
     def _knows_what_runs(self) -> bool:
         return self._knows_running.is_set()
 
     async def _obey(self, order: Order) -> None:
         try:
-            outcome = await self._recorder.obey(order)
+            outcome = await self._carried_out(order)
             if outcome is None:  # Asterisk is out of reach: it comes again, until the portal gives it up
                 return
             self._has_new_tracks.set()
@@ -239,6 +247,11 @@ class Connector(SwitchConnector):
                     await asyncio.sleep(backoff.next())
         except Exception:  # one order must not end the connection and all calls with it
             log.exception("order was not carried out", switch=self._switch.name, order=order.id)
+
+    async def _carried_out(self, order: Order) -> Outcome | None:
+        if order.launch:
+            return await self._launcher.launch(order, order.launch)
+        return await self._recorder.obey(order)
 
     async def _verify(self, order: Order) -> None:
         """MixMonitor says Success also when it cannot write its file."""
@@ -264,7 +277,10 @@ class Connector(SwitchConnector):
 
     async def _undo(self, order: Order) -> None:
         """The portal had given up waiting: it believes that nothing was begun."""
-        if order.command == Command.START:
+        if order.launch:
+            log.warning("call was launched too late", switch=self._switch.name, session=order.session_id)
+            await self._launcher.forget(order)
+        elif order.command == Command.START:
             log.warning("recording began too late", switch=self._switch.name, recording=order.key)
             await self._recorder.forget(order.key)
 

@@ -37,7 +37,7 @@ from pbx.asterisk import causes
 from pbx.asterisk.ami import Message, plain, text, variables
 from pbx.asterisk.names import Trunks, is_local
 from pbx.asterisk.parties import Parties, first_callee, is_number
-from pbx.asterisk.state import Channel, Member, Service, ServiceKind, Session, Talk, Target
+from pbx.asterisk.state import Channel, Launched, Member, Service, ServiceKind, Session, Talk, Target
 from pbx.asterisk.verdicts import verdict_on, verdict_on_call
 
 WAIT_FOR_CALL_ID = timedelta(seconds=2)  # it comes within milliseconds, or ARI hangs
@@ -46,6 +46,7 @@ KEEP_CALL_ID = timedelta(minutes=1)  # a busy AMI may lag behind ARI by a whole 
 CLOCK_STEP = timedelta(seconds=5)  # events are out of order by less; more is a clock that was set
 WAIT_FOR_HANGUPS = timedelta(seconds=2)  # CEL overtakes the hangups that it sums up
 FEATURE_MAX = 16
+LAUNCHED_MAX = 1000
 _UP = "6"
 _SERVICES: Mapping[str, ServiceKind] = {"ivr": "ivr", "queue": "queue"}
 _SESSION_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
@@ -72,6 +73,7 @@ class Interpreter:
         self._merged: dict[str, str] = {}  # Linkedid of an absorbed session: that of the one that goes on
         self._local_diallers: dict[str, str] = {}  # a Local channel without its ;1 or ;2: Uniqueid of who dialled it
         self._call_ids: dict[str, str] = {}  # by Uniqueid, of the channels that ARI has told
+        self._launched: dict[str, Launched] = {}  # by Uniqueid of a phone that is to ring for the call; not seen yet
         self._destroyed: dict[str, datetime] = {}  # by Uniqueid; AMI may not have told of its birth
         self._named: dict[str, Session] = {}  # by session id, also of a session merged into another
         self._touched: set[str] = set()  # ids of sessions whose members may have changed
@@ -138,6 +140,12 @@ class Interpreter:
             del self._destroyed[uniqueid]
             self._call_ids.pop(uniqueid, None)
         return self._flush()
+
+    def expect(self, uniqueid: str, launched: Launched) -> None:
+        """A channel with this Uniqueid, if it comes, is a phone of the caller's."""
+        self._launched[uniqueid] = launched
+        while len(self._launched) > LAUNCHED_MAX:  # phones that could not be called at all
+            del self._launched[next(iter(self._launched))]
 
     def session_ids(self) -> set[str]:
         return {session.session_id for session in self._sessions.values()}
@@ -220,6 +228,7 @@ class Interpreter:
                 domain=self._parties.domain_of(caller),
                 did=(caller.variables.get("DID", "") or session.dialled)[:NUMBER_MAX] if trunk else "",
                 trunk=trunk,
+                user_data=session.user_data,
             )
         )
         self._out += session.waiting
@@ -275,12 +284,41 @@ class Interpreter:
             call_id=self._call_ids.get(uniqueid, ""),
         )
         session = self._session_of(linkedid)
+        if launched := self._launched.pop(uniqueid, None):
+            session = self._ring_caller(channel, launched)
         if session is None:
             if uniqueid != linkedid and not adopts:
                 return  # of a call that nobody told us of, or that is over
             session = self._open(channel)
         self._channels[uniqueid] = channel
         session.channels[uniqueid] = channel
+
+    def _ring_caller(self, channel: Channel, launched: Launched) -> Session:
+        """A phone of whom a call was launched for. Each has a Linkedid of its own, and all are one session."""
+        channel.variables |= {"SESSIONID": launched.session_id, "TENANT_DOMAIN": launched.domain}
+        channel.is_launched = True
+        channel.caller_id, channel.caller_name = (
+            "",
+            launched.caller_name,
+        )  # until now of the number that its phone shows
+        found = next((each for each in self._sessions.values() if each.session_id == launched.session_id), None)
+        if found is None:
+            found = self._open(channel)
+            found.callee, found.user_data = launched.callee, launched.user_data
+        else:
+            self._merged[channel.linkedid] = found.linkedid
+        return found
+
+    def _take_up(self, session: Session, channel: Channel) -> None:
+        """Of the phones that ring for a launched call, this one was answered first."""
+        former, session.caller = session.caller, channel
+        for other in session.channels.values():
+            other.has_left |= other.is_launched and other is not channel
+        if self._unstarted.pop(former.uniqueid, None):
+            self._unstarted[channel.uniqueid] = session
+        elif channel.call_id and channel is not former:
+            fact = self._fact(session, CALLER_LEG, "call-id", channel.call_id)
+            self._say(session, PartyUpdated(**fact, leg=CALLER_LEG, call_id=channel.call_id))
 
     def _open(self, caller: Channel) -> Session:
         session = Session(
@@ -309,7 +347,7 @@ class Interpreter:
         session, channel = known
         channel.hung_up = True
         if not session.answered:
-            session.cancelled |= channel is session.caller
+            session.cancelled |= channel is session.caller and not _was_not_taken(channel)
         elif session.talk is None:
             session.talk = Talk(channel.uniqueid, "", EndReason.CALLER_DISCONNECT)
         elif session.talk.hung_up is None and channel.uniqueid in (session.talk.caller, session.talk.callee):
@@ -325,7 +363,9 @@ class Interpreter:
         self._leave_service(session, channel, EndReason.CALLEE_DISCONNECT)
         if (target := session.targets.get(channel.uniqueid)) and not target.is_ended:
             self._end_target(session, target, *verdict_on(session, target, cause, status))
-        if channel is session.caller and not session.targets:
+        if _was_not_taken(channel):
+            session.last_failure = EndReason.CANCELLED, status or 487
+        elif channel is session.caller and not session.targets and not (channel.is_launched and cause == causes.NORMAL):
             session.last_failure = EndReason.NONE, status or causes.status_of_cause(cause)
         self._forget(session, channel)
 
@@ -340,7 +380,8 @@ class Interpreter:
 
     def _cel(self, message: Message) -> None:
         linkedid = text(message, "LinkedID")
-        if text(message, "EventName") == "LINKEDID_END" and (session := self._sessions.get(linkedid)):
+        session = self._sessions.get(linkedid) if text(message, "EventName") == "LINKEDID_END" else None
+        if session and all(channel.linkedid == linkedid for channel in session.channels.values()):
             session.over_since = self._seen_at
 
     # --- Targets ---------------------------------------------------------------------------------------------
@@ -354,7 +395,7 @@ class Interpreter:
         if is_local(dialled.name):
             if dialler:
                 self._local_diallers[dialled.name[:-2]] = dialler.uniqueid
-        elif dialled is not session.caller and dialled.uniqueid not in session.targets:
+        elif dialled is not session.caller and not dialled.is_launched and dialled.uniqueid not in session.targets:
             self._add_target(session, dialled, dialler or session.caller, text(message, "DialString"))
 
     def _dialler(self, message: Message) -> Channel | None:
@@ -446,8 +487,10 @@ class Interpreter:
         match text(message, "UserEvent"):
             case "VoxledgerTarget":
                 self._enter(session, channel, text(message, "Kind"), text(message, "Number")[:NUMBER_MAX])
+            case "VoxledgerLaunch" if channel.is_launched:
+                self._take_up(session, channel)
             case "VoxledgerUnknown":
-                session.unknown_number = session.callee is None
+                session.unknown_number = session.callee is None or (channel.is_launched and not session.targets)
                 session.callee = session.callee or Party(text(message, "Number")[:NUMBER_MAX], PartyKind.EXTENSION)
             case "VoxledgerFeature":
                 leg = self._leg_of(session, channel)
@@ -617,6 +660,8 @@ class Interpreter:
         caller = session.caller
         if caller.up_since is None or session.targets or session.visits:
             return
+        if caller.is_launched and (session.unknown_number or session.last_failure):
+            return  # its caller was there before the number was looked for
         session.callee = session.callee or Party(caller.exten, PartyKind.SERVICE)
         ended_at, self._now = self._now, caller.up_since
         self._add_service(session, caller, "dialplan", session.callee.number)
@@ -679,6 +724,11 @@ def _session_id(caller: Channel) -> str:
     """What the dialplan (or an edge before it) calls the session, else Asterisk's own id."""
     named = caller.variables.get("SESSIONID", "")
     return named if _SESSION_ID.fullmatch(named) else caller.linkedid
+
+
+def _was_not_taken(channel: Channel) -> bool:
+    """A phone at which whom a call was launched for did not answer."""
+    return channel.is_launched and channel.up_since is None
 
 
 def _is_party(channel: Channel) -> bool:

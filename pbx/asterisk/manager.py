@@ -62,15 +62,15 @@ class Ami:
         raise AmiError("Asterisk closed the AMI connection.")
 
     async def ask(self, action: str, **fields: str) -> Message:
-        """The answer to an action; `Response: Error` is an AmiError."""
+        """The answer to an action; `Response: Error` is an AmiError. `ActionID` may be given, for later events."""
         return await self._ask(action, fields)
 
-    async def list_all(self, action: str) -> list[Message]:
+    async def list_all(self, action: str, **fields: str) -> list[Message]:
         """The items of an action that answers with a list, in one piece with the events before and after it."""
         number = str(self._asked + 1)
         self._lists[number] = []
         try:
-            await self._ask(action, {})
+            await self._ask(action, fields)
             return self._lists[number]
         finally:
             self._lists.pop(number, None)
@@ -93,10 +93,10 @@ class Ami:
         if self._is_over:
             raise AmiError(_BROKE)
         self._asked += 1
-        number = str(self._asked)
+        number = fields.get("ActionID", str(self._asked))
         self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
-            self._writer.write(encode_action(action, {"ActionID": number, **fields}))
+            self._writer.write(encode_action(action, fields | {"ActionID": number}))
             await self._writer.drain()
             answer = await asyncio.wait_for(self._waiting[number], ANSWER_TIMEOUT)
         except TimeoutError as error:

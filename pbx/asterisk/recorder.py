@@ -121,7 +121,7 @@ class Recorder:
             case Command.STOP:
                 return await self._stop(order)
             case Command.LAUNCH:
-                return Outcome("unsupported: this connector launches no calls.")
+                raise ValueError("A call to be launched is no recording.")
 
     async def _start(self, order: Order) -> Outcome:
         await self._stop_unwanted()

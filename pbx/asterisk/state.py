@@ -18,6 +18,17 @@ class Member:
     is_held: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A call that the portal has launched."""
+
+    session_id: str
+    caller_name: str
+    callee: Party
+    user_data: str
+    domain: str
+
+
 @dataclass(slots=True)
 class Service:
     """An IVR or a queue that a channel is in: a target without a channel."""
@@ -45,6 +56,7 @@ class Channel:
     is_held: bool = False
     service: Service | None = None
     rings_group: bool = False  # it dials on behalf of a ring group
+    is_launched: bool = False  # a phone that rings for a call that the portal launched: its caller, if it is answered
 
 
 @dataclass(slots=True)
@@ -81,6 +93,7 @@ class Session:
     caller_number: str  # as it called; the dialplan may put an outbound caller id in its place
     dialled: str
     callee: Party | None = None
+    user_data: str = ""
     is_started: bool = False
     names: list[str] = field(default_factory=list)  # its id, once it was said, and those of the sessions merged into it
     waiting: list[CallEvent] = field(default_factory=list)  # for the call.started

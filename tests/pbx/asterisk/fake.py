@@ -63,6 +63,10 @@ class FakeAsterisk:
         self.reuses_numbers = False  # as Asterisk does, where they are addresses
         self.done: list[str] = []  # what was asked of MixMonitors and granted, in words
         self.variables: dict[tuple[str, str], str] = {}  # by channel and name
+        self.functions: dict[str, str] = {}  # of the dialplan, as they are read outside of any call
+        self.dialplan: list[Message] = []  # what ShowDialPlan lists
+        self.originated: list[Message] = []
+        self.hung_up: list[str] = []
         self.gone: set[str] = set()  # channels that have hung up
         self.refusals: dict[str, str] = {}  # by action: why it is refused
         self.stored: dict[str, bytes] = {}  # recordings that ARI has, by name
@@ -212,7 +216,21 @@ class FakeAsterisk:
                     writer.write(encoded({"Event": "CoreShowChannel", "ActionID": number, **channel}))
                 complete: Message = {"Event": "CoreShowChannelsComplete", "ActionID": number, "EventList": "Complete"}
                 writer.write(encoded(complete | {"ListItems": str(len(self.channels))}))
-            case "MixMonitor" | "StopMixMonitor" | "Getvar" as asked if asked in self.refusals:
+            case "Getvar" if not text(action, "Channel"):
+                reply("Success", Value=self.functions.get(text(action, "Variable"), ""))
+            case "ShowDialPlan":
+                reply("Success", EventList="start", Message="DialPlan list will follow")
+                number = text(action, "ActionID")
+                for step in self.dialplan:
+                    writer.write(encoded({"Event": "ListDialplan", "ActionID": number, **step}))
+                writer.write(encoded({"Event": "ShowDialPlanComplete", "ActionID": number, "EventList": "Complete"}))
+            case "Originate" if "Originate" not in self.refusals:
+                self.originated.append(action)
+                reply("Success", Message="Originate successfully queued")
+            case "Hangup":
+                self.hung_up.append(text(action, "Channel"))
+                reply("Success")
+            case "MixMonitor" | "StopMixMonitor" | "Getvar" | "Originate" as asked if asked in self.refusals:
                 reply("Error", Message=self.refusals[asked])
             case "MixMonitor" | "StopMixMonitor" | "Getvar" if text(action, "Channel") in self.gone:
                 reply("Error", Message="No such channel")

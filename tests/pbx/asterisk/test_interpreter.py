@@ -32,7 +32,7 @@ from cdr.records import Record, record_of
 from cdr.session import fold
 from pbx.asterisk.interpreter import Interpreter
 from pbx.asterisk.names import Trunks
-from pbx.asterisk.state import Member
+from pbx.asterisk.state import Launched, Member
 from tests.asterisk.flows import FLOWS
 from tests.pbx.asterisk.expected import EXPECTED, plain_call
 from tests.pbx.asterisk.fake import recorded
@@ -319,6 +319,92 @@ def without_ari(trunks: Trunks | None = None) -> Interpreter:
     interpreter = Interpreter(trunks)
     interpreter.lose_ari()
     return interpreter
+
+
+# --- A call that the portal launched ---
+
+LAUNCHED = Launched("s-7", "Acme 101", Party("102", PartyKind.EXTENSION), "ticket 77", "acme.test")
+FIRST, SECOND = ({"Linkedid": f"s-7-{each}"} for each in (1, 2))
+DESK, MOBILE = channel("101", "s-7-1", **FIRST), channel("101", "s-7-2", **SECOND)
+RINGING = [
+    said(0, "Newchannel", **DESK, CallerIDNum="102", CallerIDName="102"),
+    said(0, "Newchannel", **MOBILE, CallerIDNum="102", CallerIDName="102"),
+    said(0.1, "DialBegin", **channel("101", "s-7-1", prefix="Dest", **FIRST), DialString="101@acme.test"),
+    said(0.1, "DialBegin", **channel("101", "s-7-2", prefix="Dest", **SECOND), DialString="101@acme.test"),
+    said(0.2, "Newstate", **DESK, ChannelState="5"),
+]
+
+
+def expecting() -> Interpreter:
+    interpreter = without_ari()
+    for uniqueid in ("s-7-1", "s-7-2"):
+        interpreter.expect(uniqueid, LAUNCHED)
+    return interpreter
+
+
+def test_a_launched_call_is_told_while_its_caller_still_rings() -> None:
+    assert interpreted(RINGING[:1], expecting()) == [
+        CallStarted(
+            id="s-7:started",
+            session_id="s-7",
+            at=datetime.fromtimestamp(1_800_000_000, UTC),
+            caller=Party("101", PartyKind.EXTENSION, "Acme 101"),
+            callee=Party("102", PartyKind.EXTENSION),
+            domain="acme.test",
+            user_data="ticket 77",
+        )
+    ]
+
+
+def test_a_launched_call_goes_on_with_the_phone_that_was_answered() -> None:
+    """The end of the other phone's own Linkedid is not the end of the call."""
+    called = channel("102", "1.2", Linkedid="s-7-2")
+    to_called = channel("102", "1.2", prefix="Dest", Linkedid="s-7-2")
+    interpreter = expecting()
+    interpreter.learn_call_id("s-7-2", "mobile@acme")
+    rows = [
+        *RINGING,
+        said(3, "Newstate", **MOBILE, ChannelState="6"),
+        said(3, "UserEvent", **MOBILE, UserEvent="VoxledgerLaunch"),
+        said(3.1, "Hangup", **DESK, Cause="26"),
+        said(3.1, "CEL", EventName="LINKEDID_END", LinkedID="s-7-1", UniqueID="s-7-1"),
+        said(3.2, "Newchannel", **called),
+        said(3.2, "DialBegin", **MOBILE, **to_called, DialString="102@acme.test"),
+        said(6, "DialEnd", **MOBILE, **to_called, DialStatus="ANSWER"),
+        said(9, "Hangup", **called, Cause="16"),
+        said(9, "HangupRequest", **MOBILE),
+        said(9, "Hangup", **MOBILE, Cause="16"),
+    ]
+    events = interpreted(rows, interpreter)
+    assert shorthand(events) == [
+        "S1 started 101 to 102",
+        "S1 added 102",
+        "S1 answered 102",
+        "S1 ended 102 None 0",
+        "S1 over caller_disconnect 0",
+    ]
+    session = fold(events, "s-7")
+    assert session
+    assert session.call_id == "mobile@acme"
+    check(events)
+
+
+@pytest.mark.parametrize(("cause", "tech", "status"), [("17", "486", 486), ("21", "603", 603), ("16", "", 487)])
+def test_a_launched_call_that_its_caller_does_not_take_is_cancelled(cause: str, tech: str, status: int) -> None:
+    over = [said(9, "Hangup", **each, Cause=cause, TechCause=tech) for each in (DESK, MOBILE)]
+    events = interpreted([*RINGING, said(8, "HangupRequest", **DESK), *over], expecting())
+    assert shorthand(events) == ["S1 started 101 to 102", f"S1 over cancelled {status}"]
+
+
+def test_a_launched_call_to_a_number_that_leads_nowhere_says_so() -> None:
+    rows = [
+        *RINGING[:1],
+        said(1, "Newstate", **DESK, ChannelState="6"),
+        said(1, "UserEvent", **DESK, UserEvent="VoxledgerLaunch"),
+        said(1, "UserEvent", **DESK, UserEvent="VoxledgerUnknown", Number="102"),
+        said(1, "Hangup", **DESK, Cause="1"),
+    ]
+    assert shorthand(interpreted(rows, expecting())) == ["S1 started 101 to 102", "S1 over None 404"]
 
 
 # --- What an Asterisk may do to us ---

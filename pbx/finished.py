@@ -17,7 +17,7 @@ from cdr.records import Record
 from pbx import quarantine
 from pbx.http import bodies, call_cdr
 from pbx.http.bodies import Document
-from pbx.intake import BROKEN, IN_FUTURE, MOST_AHEAD, Result, note_seen
+from pbx.intake import BROKEN, IN_FUTURE, MOST_AHEAD, Result, not_kept, note_seen
 from pbx.models import Quarantined
 from pbx.quarantine import Reject
 from pbx.routes import CONFLICT, Refusal, Route, TenantFinder, claim, open_tenant
@@ -45,7 +45,9 @@ def take(switch: Switch, body: bytes, *, one_a_line: bool = False) -> list[Resul
     if rejected:
         log.warning("cdrs quarantined", switch=switch.name, **Counter(results[index].code for index in rejected))
         sent = bodies.bytes_of(body, documents)
-        quarantine.keep(switch.pk, [_reject(sent[index], results[index]) for index in rejected])
+        kept = quarantine.keep(switch.pk, [_reject(sent[index], results[index]) for index in rejected])
+        lost = {index for index, is_kept in zip(rejected, kept, strict=True) if not is_kept}
+        results = [not_kept(result) if index in lost else result for index, result in enumerate(results)]
     note_seen(switch)
     return results
 

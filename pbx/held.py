@@ -17,19 +17,23 @@ def awaited(event: CallEvent, started: Container[str]) -> str:
     return event.into if isinstance(event, SessionMerged) and event.session_id in started else event.session_id
 
 
-def hold(switch_id: int, events: Sequence[CallEvent], started: Container[str]) -> set[str]:
-    """Keeps them and returns the ids of those that did not wait already. `started` holds sessions that have."""
+def hold(
+    switch_id: int, events: Sequence[CallEvent], started: Container[str], *, most: int
+) -> tuple[set[str], set[str]]:
+    """Keeps as many as may wait of a switch, the first come first; the ids of those kept now, and of those that waited
+    already. `started` holds sessions that have."""
     waiting = HeldEvent.objects.filter(switch_id=switch_id, event_id__in=[event.id for event in events])
     known = set(waiting.values_list("event_id", flat=True))
+    free = most - HeldEvent.objects.filter(switch_id=switch_id).order_by()[:most].count()
+    fresh = list({event.id: event for event in reversed(events) if event.id not in known}.values())[::-1][:free]
     HeldEvent.objects.bulk_create(
         [
             HeldEvent(switch_id=switch_id, event_id=event.id, session_id=awaited(event, started), body=written(event))
-            for event in events
-            if event.id not in known
+            for event in fresh
         ],
         ignore_conflicts=True,
     )
-    return {event.id for event in events} - known
+    return {event.id for event in fresh}, known
 
 
 def take_back(switch_id: int, session_ids: Collection[str]) -> list[CallEvent]:

@@ -4,12 +4,13 @@ An event is answered with what became of it; none is ever lost, and a bad one ne
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import structlog
+from django.conf import settings
 from django.db import OperationalError, transaction
 from django.utils import timezone
 
@@ -28,6 +29,10 @@ log = structlog.get_logger(__name__)
 MOST_AHEAD = timedelta(minutes=5)  # so far a switch's clock may be ahead of ours
 NEVER_STARTED = Refusal("call_not_started", "Its call.started never came.")
 IN_FUTURE = Refusal("time_in_future", "It is dated more than 5 minutes in the future: check the clock of the switch.")
+TOO_MANY_HELD = Refusal(
+    "too_many_held",
+    "Its call.started has not come, and too many events wait for theirs. It was not kept: send it again.",
+)
 BROKEN = Refusal("not_applicable", "It could not be applied. The log says why.")
 _SEEN_EVERY = timedelta(seconds=5)
 _DEADLOCK_OR_SERIALIZATION = frozenset({"40P01", "40001"})
@@ -49,8 +54,7 @@ class Result:
 
 def take(switch: Switch, events: Sequence[CallEvent]) -> list[Result]:
     """Takes events in the order in which they came, and answers for each in the same order."""
-    results = settle(switch, events)
-    _keep_rejected(switch, zip(events, results, strict=True))
+    results = _keep_rejected(switch, events, settle(switch, events))
     note_seen(switch)
     return results
 
@@ -59,7 +63,7 @@ def take_documents(switch: Switch, documents: Sequence[Any]) -> list[Result]:
     """The same for events as JSON objects; one that cannot be read is kept as it is."""
     results: dict[int, Result] = {}
     readable: list[tuple[int, CallEvent]] = []
-    unreadable: list[Reject] = []
+    unreadable: dict[int, Reject] = {}
     for index, document in enumerate(documents):
         try:
             readable.append((index, callevent_json.read(document)))
@@ -67,13 +71,13 @@ def take_documents(switch: Switch, documents: Sequence[Any]) -> list[Result]:
             event_id, session_id = _named(document, "id"), _named(document, "session_id")
             results[index] = Result(event_id, "rejected", error.code, error.message)
             refusal = Refusal(error.code, error.message)
-            unreadable.append(
-                Reject(
-                    Quarantined.Kind.EVENT, bodies.written(document), refusal, session_id=session_id, event_id=event_id
-                )
+            unreadable[index] = Reject(
+                Quarantined.Kind.EVENT, bodies.written(document), refusal, session_id=session_id, event_id=event_id
             )
     if unreadable:
-        quarantine.keep(switch.pk, unreadable)
+        kept = quarantine.keep(switch.pk, list(unreadable.values()))
+        for index, is_kept in zip(unreadable, kept, strict=True):
+            results[index] = results[index] if is_kept else not_kept(results[index])
     taken = take(switch, [event for _, event in readable])
     results |= {index: result for (index, _), result in zip(readable, taken, strict=True)}
     return [results[index] for index in range(len(documents))]
@@ -113,8 +117,9 @@ def sweep_held(now: datetime, *, patience: timedelta) -> int:
             left += _release(switch, session_id)
     for switch_id in held.switches_with_expired(now - patience):
         with transaction.atomic():
-            expired = held.take_expired(switch_id, now - patience, _SWEPT_AT_ONCE)
-            quarantine.keep(switch_id, [_reject(event, NEVER_STARTED) for event in expired])
+            most = min(_SWEPT_AT_ONCE, quarantine.room(switch_id))  # what finds no room there goes on waiting here
+            expired = held.take_expired(switch_id, now - patience, most) if most > 0 else []
+            quarantine.keep(switch_id, [_reject(event, NEVER_STARTED) for event in expired], was_promised=True)
         left += len(expired)
     return left
 
@@ -217,7 +222,8 @@ def _apply_together(switch: Switch, tenant: Tenant, events: Sequence[CallEvent])
             for event, outcome in zip(early, outcomes[len(own) :], strict=True)
             if outcome.status == "rejected"
         ]
-        quarantine.keep(switch.pk, late_rejects)
+        if late_rejects:
+            quarantine.keep(switch.pk, late_rejects, was_promised=True)
     answers = iter(outcomes)
     return [
         _refused(event, CONFLICT) if event.session_id in foreign else _result(event, next(answers)) for event in events
@@ -226,14 +232,20 @@ def _apply_together(switch: Switch, tenant: Tenant, events: Sequence[CallEvent])
 
 def _hold(switch: Switch, events: Sequence[CallEvent]) -> list[Result]:
     started = routes_of({event.session_id for event in events})
-    fresh = held.hold(switch.pk, events, started)
+    fresh, known = held.hold(switch.pk, events, started, most=settings.QUARANTINE_MAX)
     # The call may have started, by another request, while these were laid aside.
     for session_id in routes_of({held.awaited(event, started) for event in events}):
         _release(switch, session_id)
     results = []
     for event in events:
-        results.append(Result(event.id, "held" if event.id in fresh else "duplicate"))
-        fresh.discard(event.id)
+        if event.id in fresh:
+            results.append(Result(event.id, "held"))
+            fresh.discard(event.id)
+            known.add(event.id)
+        else:
+            results.append(Result(event.id, "duplicate") if event.id in known else _refused(event, TOO_MANY_HELD))
+    if any(result.status == "rejected" for result in results):
+        log.error("too many events held", switch=switch.name, held=settings.QUARANTINE_MAX)
     return results
 
 
@@ -241,7 +253,7 @@ def _release(switch: Switch, session_id: str) -> int:
     """Applies what waits for a session that has started meanwhile."""
     with transaction.atomic():
         events = held.take_back(switch.pk, [session_id])
-        _keep_rejected(switch, zip(events, settle(switch, events), strict=True))
+        _keep_rejected(switch, events, settle(switch, events), was_promised=True)
     return len(events)
 
 
@@ -263,15 +275,26 @@ def _refused(event: CallEvent, refusal: Refusal) -> Result:
     return Result(event.id, "rejected", refusal.code, refusal.message)
 
 
-def _keep_rejected(switch: Switch, answered: Iterable[tuple[CallEvent, Result]]) -> None:
-    rejects = [
-        _reject(event, Refusal(result.code, result.message))
-        for event, result in answered
-        if result.status == "rejected"
-    ]
-    if rejects:
-        log.warning("events quarantined", switch=switch.name, **Counter(reject.refusal.code for reject in rejects))
-        quarantine.keep(switch.pk, rejects)
+def _keep_rejected(
+    switch: Switch, events: Sequence[CallEvent], results: Sequence[Result], *, was_promised: bool = False
+) -> list[Result]:
+    """The results as they are told: of what could not be kept they say so."""
+    rejects = {
+        index: _reject(event, Refusal(result.code, result.message))
+        for index, (event, result) in enumerate(zip(events, results, strict=True))
+        if result.status == "rejected" and result.code != TOO_MANY_HELD.code
+    }
+    if not rejects:
+        return list(results)
+    log.warning("events quarantined", switch=switch.name, **Counter(each.refusal.code for each in rejects.values()))
+    kept = quarantine.keep(switch.pk, list(rejects.values()), was_promised=was_promised)
+    lost = {index for index, is_kept in zip(rejects, kept, strict=True) if not is_kept}
+    return [not_kept(result) if index in lost else result for index, result in enumerate(results)]
+
+
+def not_kept(result: Result) -> Result:
+    told = quarantine.not_kept(Refusal(result.code, result.message))
+    return Result(result.id, "rejected", told.code, told.message)
 
 
 def _reject(event: CallEvent, refusal: Refusal) -> Reject:

@@ -2,18 +2,21 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import orjson
+import structlog
+from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from pbx.models import Quarantined
 from pbx.routes import Refusal
-from recordings import vault
+from recordings import files, vault
+from recordings.files import FileRefusedError
 from recordings.models import RecordingFile
 from tenants.changes import Actor, announce
 
@@ -22,6 +25,9 @@ KEPT_AFTER_SETTLING = timedelta(days=30)
 _PRUNED_AT_ONCE = 5_000
 _GROUPED = 10_000
 MESSAGE_MAX = 500
+FULL = "quarantine_full"
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +41,31 @@ class Reject:
     event_id: str = ""
 
 
-def keep(switch_id: int, rejects: Sequence[Reject]) -> None:
-    """The same bytes from the same switch wait only once, however often a switch tries them again."""
+def keep(switch_id: int, rejects: Sequence[Reject], *, was_promised: bool = False) -> list[bool]:
+    """Which of them are kept now. The same bytes from the same switch wait only once, however often it tries again.
+
+    What waits longest stays: once as many of a switch wait as may, what comes anew is not kept, unless it was promised
+    to be, when the switch was told that it is held.
+    """
+    digests = [hashlib.sha256(reject.raw).hexdigest() for reject in rejects]
+    kinds = {reject.kind for reject in rejects}
+    mine = waiting().filter(switch_id=switch_id, kind__in=kinds, digest__in=digests)
+    known = set(mine.values_list("kind", "digest"))
+    free = len(rejects) if was_promised else room(switch_id)
+    fresh: dict[tuple[str, str], Reject] = {}
+    kept: list[bool] = []
+    for reject, digest in zip(rejects, digests, strict=True):
+        key = (str(reject.kind), digest)
+        if key not in known and key not in fresh and len(fresh) < free:
+            fresh[key] = reject
+        kept.append(key in known or key in fresh)
+    _write(switch_id, fresh)
+    if not all(kept):
+        log.error("quarantine full", switch_id=str(switch_id), waiting=settings.QUARANTINE_MAX, lost=kept.count(False))
+    return kept
+
+
+def _write(switch_id: int, fresh: Mapping[tuple[str, str], Reject]) -> None:
     Quarantined.objects.bulk_create(
         (
             Quarantined(
@@ -47,12 +76,33 @@ def keep(switch_id: int, rejects: Sequence[Reject]) -> None:
                 code=reject.refusal.code,
                 message=reject.refusal.message[:MESSAGE_MAX],
                 raw=reject.raw,
-                digest=hashlib.sha256(reject.raw).hexdigest(),
+                digest=digest,
             )
-            for reject in rejects
+            for (_, digest), reject in fresh.items()
         ),
         ignore_conflicts=True,
         batch_size=1000,
+    )
+
+
+def room(switch_id: int) -> int:
+    """How many more of this switch may wait."""
+    most = settings.QUARANTINE_MAX
+    return int(most - waiting().filter(switch_id=switch_id).order_by()[:most].count())
+
+
+def full_switches() -> list[int]:
+    """Switches of which nothing more is kept until something of theirs is settled."""
+    switches = waiting().order_by("switch_id").values_list("switch_id", flat=True).distinct()
+    return [switch_id for switch_id in switches if room(switch_id) <= 0]
+
+
+def not_kept(refusal: Refusal) -> Refusal:
+    """What the switch is told of a reject that was not kept."""
+    return Refusal(
+        FULL,
+        f"{refusal.message} It was not kept: {settings.QUARANTINE_MAX} rejected ones of this switch wait in quarantine"
+        " already. Settle them there, then send it again.",
     )
 
 
@@ -66,7 +116,8 @@ def keep_file(file: RecordingFile, code: str, message: str) -> None:
         "size": file.size,
         "sha256": file.sha256,
     }
-    keep(file.switch_id, [Reject(Quarantined.Kind.FILE, orjson.dumps(told), Refusal(code, message))])
+    if not all(keep(file.switch_id, [Reject(Quarantined.Kind.FILE, orjson.dumps(told), Refusal(code, message))])):
+        raise FileRefusedError(FULL, not_kept(Refusal(code, message.removesuffix(files.KEPT).strip())).message)
 
 
 def file_of(row: Quarantined) -> RecordingFile | None:

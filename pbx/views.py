@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import orjson
+from django.conf import settings
 from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -68,6 +69,8 @@ def quarantine_list(request: HttpRequest) -> HttpResponse:
     context = {
         "page": [Shown(row, names.get(row.switch_id, "a deleted switch")) for row in page],
         "groups": quarantine.groups(),
+        "full": sorted(Switch.objects.filter(pk__in=quarantine.full_switches()).values_list("name", flat=True)),
+        "most": settings.QUARANTINE_MAX,
         "wanted": wanted,
         "filtered": bool(kept),
         "advice": ADVICE.get(wanted["code"], _OTHERWISE) if wanted["code"] else "",

@@ -394,6 +394,7 @@ RECORDING_QUARANTINE_MAX = _number("RECORDING_QUARANTINE_MAX_MB", 10_240, high=1
 
 # --- Calls -------------------------------------------------------------------------------------------------
 HOLD_SECONDS = 60  # an event may wait this long for its call.started
+QUARANTINE_MAX = _number("QUARANTINE_MAX", 50_000, low=100, high=10**7)  # rejected things of a switch that may wait
 CALL_SILENT_HOURS = _number("CALL_SILENT_HOURS", 12, low=1, high=720)  # then the reaper closes it as incomplete
 SWITCH_SILENT_MINUTES = _number("SWITCH_SILENT_MINUTES", 60, low=1, high=10_080)  # then Home of the system says so
 

@@ -26,6 +26,7 @@ from tenants.schemas import current_schema, in_schema
 log = structlog.get_logger(__name__)
 
 PUBLIC = "public"
+KEPT = "The file is kept in quarantine."
 _ID_MAX = 64
 CONTENT_TYPES = {
     "audio/wav": WAV,
@@ -39,7 +40,8 @@ _GOING = (Tenant.State.DELETING, Tenant.State.FAILED)
 _HELD = (RecordingFile.State.STORED, RecordingFile.State.READY)
 
 
-# Called with a file that no recording is known for, and the code and sentence of its refusal, in its transaction.
+# Called with a file that no recording is known for, and the code and sentence of its refusal, in its transaction. One
+# that refuses it by a FileRefusedError has nothing kept.
 keepers: list[Callable[[RecordingFile, str, str], None]] = []
 
 
@@ -274,7 +276,7 @@ def _attach(delivery: _Delivery, stored: vault.Stored, head: bytes, recording: R
 
 def _quarantine(delivery: _Delivery, stored: vault.Stored, refusal: _Refusal) -> _Entered:
     """Once, however often it is sent."""
-    refusal = _Refusal(refusal.code, f"{refusal.message} The file is kept in quarantine.")
+    refusal = _Refusal(refusal.code, f"{refusal.message} {KEPT}")
     known = RecordingFile.objects.filter(
         segment=None,
         state=RecordingFile.State.QUARANTINED,

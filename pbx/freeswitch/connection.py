@@ -161,13 +161,17 @@ class Connector(SwitchConnector):
         rows = rows_of(await socket.api("show channels as json"))
         if rows is None:
             raise EslError("FreeSWITCH did not list its channels as JSON.")
-        live = {uuid for row in rows if is_uuid(uuid := str(row.get("uuid", "")))}
-        unknown = sorted(live - self._interpreter.legs())[:DUMPS_MAX]
-        dumps = [await _dump(socket, uuid) for uuid in unknown]
-        self._spool.put(self._interpreter.adopt([dump for dump in dumps if dump], datetime.now(UTC)))
-        for message in await self._missed(access):
-            if text(message, "Unique-ID") not in live:
-                self._spool.put(self._interpreter.take(message, datetime.now(UTC)))
+        missed = await self._missed(access)
+        # A leg stands in the list for a while after it is gone. One that has a JSON CDR is over, too.
+        listed = {uuid for row in rows if is_uuid(uuid := str(row.get("uuid", "")))}
+        listed -= {text(message, "Unique-ID") for message in missed}
+        known = listed & self._interpreter.legs()
+        live = {uuid for uuid in known if await socket.api(f"uuid_exists {uuid}") == "true"}
+        dumps = {uuid: await _dump(socket, uuid) for uuid in sorted(listed - known)[:DUMPS_MAX]}
+        live |= {uuid for uuid, dump in dumps.items() if dump}
+        self._spool.put(self._interpreter.adopt([dump for dump in dumps.values() if dump], datetime.now(UTC)))
+        for message in missed:
+            self._spool.put(self._interpreter.take(message, datetime.now(UTC)))
         self._spool.put(self._interpreter.end_all_but(live, datetime.now(UTC)))
         self._spool.put([Census(frozenset(self._interpreter.session_ids()))])
         held_back, self._held_back = self._held_back or [], None

@@ -310,7 +310,7 @@ class Interpreter:
         if text(message, "Event-Name") == "CHANNEL_ANSWER" and not any(_parents(channel, message)):
             del self._unowned[uuid]
             return self._open(channel)
-        if text(message, "Event-Name") == "CHANNEL_HANGUP_COMPLETE":
+        if text(message, "Event-Name") in {"CHANNEL_HANGUP_COMPLETE", "CHANNEL_DESTROY"}:
             del self._unowned[uuid]
         return None
 
@@ -774,6 +774,7 @@ _HANDLERS: dict[str, Callable[[Interpreter, Message], None]] = {
     "CHANNEL_UNHOLD": Interpreter._unhold,
     "CALL_UPDATE": Interpreter._update,
     "CHANNEL_HANGUP_COMPLETE": Interpreter._hangup,
+    "CHANNEL_DESTROY": Interpreter._hangup,  # of one that had hung up when we came, and has not told it to us
     "CUSTOM callcenter::info": Interpreter._queue_event,
     "CUSTOM portal::target": Interpreter._target_event,
     "CUSTOM portal::control": Interpreter._control_event,

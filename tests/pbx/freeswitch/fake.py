@@ -161,6 +161,8 @@ class FakeFreeSwitch:
                     writer.write(data)
                 rows = [{"uuid": uuid, "direction": event["Call-Direction"]} for uuid, event in self.live.items()]
                 return json.dumps({"row_count": len(rows), **({"rows": rows} if rows else {})})
+            case ["uuid_exists", uuid]:
+                return "true" if uuid in self.live else "false"
             case ["uuid_dump", uuid, "json"]:
                 return json.dumps(as_dump(self.live[uuid])) if uuid in self.live else "-ERR No such channel!\n"
             case ["uuid_buglist", uuid]:

@@ -126,8 +126,8 @@ async def test_a_call_becomes_its_record(tenants: None) -> None:
         assert await until_state(switch, "stopped") == "-"
         assert fake.subscriptions == [
             "json CHANNEL_CREATE CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_ANSWER CHANNEL_BRIDGE CHANNEL_HOLD"
-            " CHANNEL_UNHOLD CALL_UPDATE CHANNEL_HANGUP_COMPLETE RECORD_STOP"
-            " CUSTOM callcenter::info portal::target portal::control"
+            " CHANNEL_UNHOLD CALL_UPDATE CHANNEL_HANGUP_COMPLETE CHANNEL_DESTROY RECORD_STOP"
+            " BACKGROUND_JOB CUSTOM callcenter::info portal::target portal::control"
         ]
 
 

@@ -102,7 +102,7 @@ def decisions_of_calls(calls: Sequence[CDR]) -> dict[int, list[Decision]]:
 
 
 def _place(decision: Decision) -> tuple[datetime, bool, int, int]:
-    """Of one instant a person's word comes before what followed from it; the ids of one millisecond have no order."""
+    """Of one instant a person's word comes before what followed from it; ids of two processes may meet in one."""
     return decision.at, decision.rule not in _SAID, decision.command_id or 0, decision.pk
 
 

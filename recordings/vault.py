@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -158,12 +159,31 @@ def sweep_incoming(now: datetime) -> int:
     """Removes what processes that were killed have left half written."""
     folder = Path(settings.MEDIA_ROOT) / INCOMING
     swept = 0
-    for file in folder.iterdir() if folder.is_dir() else ():
-        with suppress(FileNotFoundError):
-            if datetime.fromtimestamp(file.stat().st_mtime, UTC) < now - _ABANDONED:
-                file.unlink()
+    for each in folder.iterdir() if folder.is_dir() else ():
+        with suppress(OSError):  # gone meanwhile, or another user's: that keeps nobody from storing
+            if _last_touched(each) < now - _ABANDONED:
+                shutil.rmtree(each) if each.is_dir() else each.unlink()
                 swept += 1
     return swept
+
+
+def _last_touched(path: Path) -> datetime:
+    """Of a folder: when something in it was."""
+    within = path.rglob("*") if path.is_dir() else ()
+    return datetime.fromtimestamp(max(each.stat().st_mtime for each in (path, *within)), UTC)
+
+
+def workplace(name: str) -> Path:
+    """A folder for what must lie in the clear until it is stored: its owner's alone, and swept like what arrives."""
+    folder = Path(settings.MEDIA_ROOT) / INCOMING / name
+    folder.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def clear_workplace(name: str) -> None:
+    """At the start of whoever works there: what it left when it was killed."""
+    shutil.rmtree(Path(settings.MEDIA_ROOT) / INCOMING / name, ignore_errors=True)
 
 
 # --- Out ---------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from pbx.asterisk.tracks import BrokenTrackError, Sound, Track, is_complete, tra
 from pbx.connectors.backoff import Backoff
 from pbx.connectors.orders import Key, Running
 from pbx.connectors.portal import NotTakenError
+from recordings import vault
 
 AT_ONCE = 2  # segments that are fetched at the same time
 COMPLETE_WITHIN = 5.0  # seconds in which Asterisk closes the file of a call that is over
@@ -46,7 +47,12 @@ class Collector:
         deliver: Callable[[Running, Path], Awaitable[None]],
         note_lack: Callable[[Running, str], Awaitable[None]],
         new_backoff: Callable[[], Backoff] = Backoff,
+        *,
+        workplace: str,
     ) -> None:
+        """`workplace` names a folder that no other collector has: what lies there is from one that was killed."""
+        vault.clear_workplace(workplace)
+        self._workplace = workplace
         self._ari = ari
         self._deliver = deliver
         self._note_lack = note_lack
@@ -93,7 +99,7 @@ class Collector:
         async with self._ari() as ari:
             if running.is_adopted:
                 tracks = sorted({*tracks, *await stored_tracks(ari, running.key)}, key=lambda track: track.began_ms)
-            with tempfile.TemporaryDirectory(prefix="voxledger-") as folder:
+            with tempfile.TemporaryDirectory(dir=vault.workplace(self._workplace)) as folder:
                 found = [
                     await _fetched(ari, track, Path(folder, f"{number}.wav")) for number, track in enumerate(tracks)
                 ]

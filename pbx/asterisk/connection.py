@@ -50,7 +50,9 @@ class Connector(SwitchConnector):
         self._has_ari = False
         self._ari_trouble = ""
         self._held_back: list[tuple[Message, datetime]] | None = None
-        self._collector = Collector(self._ari, self._hand_over, self._note_lack, backoff)
+        self._collector = Collector(
+            self._ari, self._hand_over, self._note_lack, backoff, workplace=f"asterisk-{switch.pk}"
+        )
         self._recorder = Recorder(self._interpreter.members, self._collector.put, self._tell_failed)
         self._launcher = Launcher(self._is_live, self._interpreter.expect)
         self._knows_running = asyncio.Event()

@@ -269,8 +269,18 @@ def test_what_a_killed_process_left_is_swept(media_root: Path) -> None:
     now = datetime.now(UTC)
     two_days_ago = (now - timedelta(days=2)).timestamp()
     os.utime(old, (two_days_ago, two_days_ago))
-    assert vault.sweep_incoming(now) == 1
-    assert files_below(media_root) == [young]
+    for name, times in (("all-old", (0, 0)), ("still-used", (0, now.timestamp()))):
+        within = incoming / name / "tmp1"
+        within.mkdir(parents=True)
+        for place, at in zip(("first.wav", "last.wav"), times, strict=True):
+            (within / place).write_bytes(b"x")
+            os.utime(within / place, (at, at))
+        for folder in (within, within.parent):
+            os.utime(folder, (0, 0))
+    assert vault.sweep_incoming(now) == 2
+    used = incoming / "still-used" / "tmp1"
+    assert sorted(files_below(media_root)) == sorted([young, used / "first.wav", used / "last.wav"])
+    assert sorted(path.name for path in incoming.iterdir()) == ["still-used", "young"]
 
 
 def test_a_writer_sweeps_now_and_then(media_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,18 +28,30 @@ HELLO, HERE = [100] * 800, [20] * 800
 BOTH = wav([120] * 800)
 
 
+@pytest.fixture(autouse=True)
+def incoming(settings: Any, tmp_path: Path) -> Path:
+    settings.MEDIA_ROOT = tmp_path / "recordings"
+    return tmp_path / "recordings" / ".incoming"
+
+
+def _soon() -> Backoff:
+    return Backoff(first=0.02, limit=0.05)
+
+
 class Desk:
     def __init__(self, fake: FakeAsterisk) -> None:
         self.fake = fake
         self.taken: list[tuple[tuple[str, int], bytes]] = []
+        self.offered: list[Path] = []
         self.lacks: list[tuple[Key, str]] = []
         self.troubles: list[Exception] = []  # what goes wrong when the portal is to take a file, one after the other
-        self.collector = Collector(self._ari, self._take, self._note, lambda: Backoff(first=0.02, limit=0.05))
+        self.collector = Collector(self._ari, self._take, self._note, _soon, workplace="asterisk-1")
 
     def _ari(self) -> Ari:
         return Ari(f"http://127.0.0.1:{self.fake.http_port}/ari", USER, PASSWORD)
 
     async def _take(self, running: Running, path: Path) -> None:
+        self.offered.append(path)
         if self.troubles:
             raise self.troubles.pop(0)
         self.taken.append((running.key, path.read_bytes()))
@@ -73,6 +86,27 @@ async def test_tracks_are_put_together_handed_over_and_deleted() -> None:
         await at.until_idle()
         assert (at.taken, at.lacks) == ([(("7", 2), BOTH)], [])
         assert at.fake.stored == {"voicemail/greeting": b"not ours"}
+
+
+async def test_what_is_put_together_lies_where_it_is_swept_and_nobody_else_reads(incoming: Path) -> None:
+    async with desk() as at:
+        at.fake.stored = {ALICE.name: wav(HELLO)}
+        at.collector.put(RUNNING, [ALICE])
+        await at.until_idle()
+        [path] = at.offered
+        assert path.parent.parent == incoming / "asterisk-1"
+        assert (incoming / "asterisk-1").stat().st_mode & 0o777 == 0o700
+        assert list((incoming / "asterisk-1").iterdir()) == []
+
+
+async def test_what_a_killed_connector_left_is_gone_when_the_next_one_begins(incoming: Path) -> None:
+    for place in ("asterisk-1", "asterisk-2"):
+        (incoming / place / "tmp1").mkdir(parents=True)
+        (incoming / place / "tmp1" / "whole.wav").write_bytes(b"a voice")
+    async with desk():
+        assert [path.relative_to(incoming).as_posix() for path in incoming.rglob("*.wav")] == [
+            "asterisk-2/tmp1/whole.wav"
+        ]
 
 
 async def test_a_file_that_still_grows_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,11 +19,17 @@ def portal(chromium: Any) -> Iterator[Portal]:
 
 @pytest.fixture
 def open_page(chromium: Any, portal: Portal) -> Iterator[Callable[..., Any]]:
-    """Opens a fresh browser on acme's host, signed in unless told otherwise. What it complains of fails the test."""
+    """Opens a fresh browser, on acme's host and signed in unless told otherwise. Its complaints fail the test."""
     contexts, complaints = [], []
 
     def open_one(
-        path: str = "/", *, user: str = "admin", scripts: bool = True, listen: bool = True, **options: Any
+        path: str = "/",
+        *,
+        user: str = "admin",
+        host: str = "acme.localhost",
+        scripts: bool = True,
+        listen: bool = True,
+        **options: Any,
     ) -> Any:
         context = chromium.new_context(viewport=WIDE, java_script_enabled=scripts, reduced_motion="reduce", **options)
         contexts.append(context)
@@ -31,10 +37,10 @@ def open_page(chromium: Any, portal: Portal) -> Iterator[Callable[..., Any]]:
         if listen:
             page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
             page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(30_000)
         if user:
-            sign_in(page, portal, user)
-        page.goto(portal.url("acme.localhost", path))
+            sign_in(page, portal, user, host)
+        page.goto(portal.url(host, path))
         return page
 
     yield open_one
@@ -43,9 +49,9 @@ def open_page(chromium: Any, portal: Portal) -> Iterator[Callable[..., Any]]:
     assert complaints == []
 
 
-def sign_in(page: Any, portal: Portal, user: str) -> None:
-    page.goto(portal.url("acme.localhost", "/sign-in"))
+def sign_in(page: Any, portal: Portal, user: str, host: str = "acme.localhost") -> None:
+    page.goto(portal.url(host, "/sign-in" if host != "localhost" else "/sign-in/administrator"))
     page.get_by_label("User name").fill(user)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(portal.url("acme.localhost", "/"))
+    page.wait_for_url(portal.url(host, "/"))

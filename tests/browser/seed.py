@@ -223,8 +223,11 @@ def fill(made: Tenant, count: int) -> None:
     connection.set_tenant(made)
     User.objects.create_user("admin", PASSWORD, role=Role.ADMIN, display_name="Ruth Adler")
     sam = User.objects.create_user("sam", PASSWORD, role=Role.USER, display_name="Sam Okafor")
+    owners = {"103": sam}
+    for number in ("101", "102"):
+        owners[number] = User.objects.create_user(f"u{number}", PASSWORD, role=Role.USER, display_name=PEOPLE[number])
     for number, name in PEOPLE.items():
-        Extension.objects.create(number=number, display_name=name, user=sam if number == "103" else None)
+        Extension.objects.create(number=number, display_name=name, user=owners.get(number))
     address = Settings(url="https://crm.example.com/calls", enabled=True, auth="bearer", token="not-a-real-token")
     create_endpoint(address, actor=SYSTEM)
     with transaction.atomic():

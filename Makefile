@@ -17,13 +17,16 @@ run: $(VENV)/.runtime ## Bring up everything on http://localhost:8000 (PORT, BIN
 	@exec $(BIN) manage.py up
 
 test: $(VENV)/.dev ## Run every test that needs neither a browser nor a real switch
-	@$(BIN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --leave-out asterisk --leave-out browser --leave-out edge --stop-services $(ARGS)
+	@$(BIN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --leave-out asterisk --leave-out browser --leave-out freeswitch --leave-out edge --stop-services $(ARGS)
 
 test-asterisk: $(VENV)/.dev ## Run the tests against a real Asterisk (tests/asterisk/prepare makes one, as root)
 	@$(BIN) -m pytest -m asterisk --require asterisk --stop-services $(ARGS)
 
 test-edge: $(VENV)/.dev ## Run the tests through a real Kamailio (tests/edge/prepare fetches one) to a real Asterisk
 	@$(BIN) -m pytest -m edge --require edge --stop-services $(ARGS)
+
+test-freeswitch: $(VENV)/.dev ## Run the same calls against a FreeSWITCH that is named to it (docs/switches/freeswitch.md)
+	@$(BIN) -m pytest -m freeswitch --require freeswitch --stop-services $(ARGS)
 
 test-browser: $(VENV)/.browser ## Run the tests in a real browser (needs Chromium: apt install chromium)
 	@$(BIN) -m pytest -m browser --require browser --stop-services $(ARGS)

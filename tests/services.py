@@ -102,8 +102,10 @@ def missing_browser() -> str | None:
 
 
 def missing_freeswitch() -> str | None:
-    """Packaged nowhere, so it is one that somebody has, with the configuration that tests.freeswitch.configure makes."""
-    lacking = [f"FREESWITCH_{name}" for name in ("ADDRESS", "PASSWORD", "FOLDER") if not os.environ.get(f"FREESWITCH_{name}")]
+    """It is packaged nowhere: somebody has one, with the configuration that tests.freeswitch.configure makes."""
+    lacking = [
+        f"FREESWITCH_{name}" for name in ("ADDRESS", "PASSWORD", "FOLDER") if not os.environ.get(f"FREESWITCH_{name}")
+    ]
     if lacking:
         return f"no FreeSWITCH was named: set {', '.join(lacking)}, see docs/switches/freeswitch.md"
     return None

@@ -222,6 +222,43 @@ class Tally(models.Model):
         return f"{self.subject} {self.value} {self.bucket}"
 
 
+class ListExport(models.Model):
+    """A list as a file, made by a task for the one who asked (`cdr.exports`)."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waiting"
+        RUNNING = "running", "Running"
+        READY = "ready", "Ready"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+
+    list_name = models.CharField(max_length=32)
+    query = models.TextField(blank=True, default="")  # the filters, as the address of the list holds them
+    fields = models.JSONField(default=list)  # names, in the order of the file
+    form = models.CharField(max_length=6)  # csv, xlsx or ndjson
+    time_zone = models.CharField(max_length=64)
+    owner = models.CharField(max_length=80)  # who asked, and alone may take it away
+    owner_name = models.CharField(max_length=64)
+    state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
+    done = models.IntegerField(default=0)  # rows written
+    total = models.IntegerField(default=0)  # about so many there are
+    size = models.BigIntegerField(default=0)  # bytes
+    problem = models.CharField(max_length=300, blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now)  # "today" and "now" of its filters are of this moment
+    seen_at = models.DateTimeField(default=timezone.now)  # when its task last wrote
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["owner", "-id"], name="list_export_by_owner"),
+            models.Index(fields=["created_at"], name="list_export_pruning"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.list_name} {self.pk}"
+
+
 class RateRule(models.Model):
     """What a call to a number costs (`spec/facts.md`, section 7). The longest prefix wins."""
 

@@ -5,4 +5,9 @@ class PortalConfig(AppConfig):
     name = "portal"
 
     def ready(self) -> None:
-        from portal import checks  # noqa: F401 - importing it registers the checks
+        from cdr import exports
+        from portal import checks, export_lists  # noqa: F401 - importing the former registers the checks
+        from tenants import lifecycle
+
+        export_lists.offer_all()
+        lifecycle.leavings.append(exports.remove_files)

@@ -41,7 +41,7 @@ def audit(request: HttpRequest) -> HttpResponse:
     form = AuditFilterForm(request.GET)
     rows = audit_entries(_before(request.GET.get("cursor", "")))
     if form.is_valid():
-        rows = _filtered(rows, form.cleaned_data)
+        rows = filtered(rows, form.cleaned_data)
     found = list(rows[: PAGE_SIZE + 1])
     kept = {name: value for name, value in request.GET.items() if value and name in form.fields}
     following = ""
@@ -58,7 +58,8 @@ def audit(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/audit.html", context | context_of(request, AUDIT))
 
 
-def _filtered(rows: "QuerySet[AuditEntry]", wanted: dict[str, Any]) -> "QuerySet[AuditEntry]":
+def filtered(rows: "QuerySet[AuditEntry]", wanted: dict[str, Any]) -> "QuerySet[AuditEntry]":
+    """Also what an export of the list holds."""
     if who := wanted["who"]:
         rows = rows.filter(Q(actor__icontains=who) | Q(on_behalf__icontains=who))
     if action := wanted["action"]:

@@ -27,6 +27,26 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A stretch of a track; `what` is said of it, with its times behind it."""
+
+    kind: str
+    since: datetime
+    until: datetime
+    what: str
+
+
+@dataclass(frozen=True)
+class Track:
+    """What a higher room draws under the legs: one thing that went on during the call."""
+
+    symbol: str
+    name: str
+    note: str
+    spans: Sequence[Span]
+
+
+@dataclass(frozen=True)
 class Row:
     symbol: str
     number: str
@@ -36,6 +56,7 @@ class Row:
     blocks: Sequence[Block]
     after: str = ""  # said behind the last block, from `after_x`
     after_x: str = ""
+    is_track: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,11 +113,12 @@ def minutes(seconds: int) -> str:
     return f"{hours}:{whole:02}:{rest:02}" if hours else f"{whole}:{rest:02}"
 
 
-def ladder_of(call: CDR, targets: Sequence[Target]) -> Ladder:
+def ladder_of(call: CDR, targets: Sequence[Target], tracks: Sequence[Track] = ()) -> Ladder:
     end = max([call.ended_time, *(target.ended_time for target in targets)])
     seconds = max((end - call.start_time).total_seconds(), 1.0)
     scale = _Scale(call.start_time, seconds)
     rows = [_caller(call, targets, scale, end), *(_row(target, scale) for target in targets)]
+    rows += [_track(track, scale) for track in tracks]
     total = minutes(seconds_between(call.start_time, end))
     return Ladder(call.start_time, total, _ticks(seconds), rows, _hands(targets, scale))
 
@@ -148,6 +170,15 @@ def _row(target: Target, scale: _Scale) -> Row:
         after,
         percent(end),
     )
+
+
+def _track(track: Track, scale: _Scale) -> Row:
+    blocks = [
+        scale.block(span.kind, span.since, span.until, span.what, _length(span.since, span.until))
+        for span in track.spans
+    ]
+    spoken = ", ".join(block.title for block in blocks)
+    return Row(track.symbol, track.name, track.note, f"{track.name}: {spoken}", "", blocks, is_track=True)
 
 
 def _answered_blocks(target: Target, scale: _Scale) -> list[Block]:

@@ -1,12 +1,13 @@
 """Call Statistics > CDR: the list of calls and the details of one."""
 
 import json
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import groupby
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -25,7 +26,7 @@ from accounts.roles import Permission
 from cdr import columns, periods
 from cdr.api import call_of, document_of
 from cdr.forms import CDRFilterForm, CDRFilters
-from cdr.ladder import ladder_of
+from cdr.ladder import Track, ladder_of
 from cdr.models import CDR, Target
 from cdr.records import seconds_between
 from cdr.selectors import (
@@ -53,9 +54,12 @@ PUSHES = 20
 _ADDRESS = ("period", "order")  # what the address holds beside the filters; cursors are not kept
 # Filled by higher rooms: what they show on the page of a call, as HTML of their own templates.
 page_parts: list[Callable[[HttpRequest, CDR], SafeString]] = []
+# And these draw what they know of it under its ladder.
+ladder_tracks: list[Callable[[HttpRequest, CDR], Sequence[Track]]] = []
 
 
 LEGEND = (("service", "In a menu or queue"), ("ringing", "Ringing"), ("talking", "Talking"), ("held", "Held"))
+TRACK_LEGEND = (("recording", "Recorded"), ("paused-gap", "Not recorded"))
 
 
 @dataclass(frozen=True)
@@ -188,22 +192,30 @@ def cdr_detail(request: HttpRequest, session_id: str) -> HttpResponseBase:
     profile = Profile.V22 if request.GET.get("profile") == Profile.V22 else Profile.V16
     tenant = request.tenant  # type: ignore[attr-defined]
     newer, older = neighbours(calls, call)
+    tracks = [each for drawn in ladder_tracks for each in drawn(request, call)]
     context = {
         "call": call,
         "simulators": simulators(),
         "targets": targets,
         "rows": [TargetRow.of(target) for target in targets],
         "sentence": sentence_of(call, targets),
-        "ladder": ladder_of(call, targets),
-        "legend": LEGEND,
+        "ladder": ladder_of(call, targets, tracks),
+        "legend": (*LEGEND, *(TRACK_LEGEND if tracks else ())),
         "profile": profile,
         "document": json.dumps(document_of(call, tenant, profile), indent=2, ensure_ascii=False),
+        "curl": _as_curl(request, call, profile),
         "newer": newer and reverse("cdr-detail", args=[newer]),
         "older": older and reverse("cdr-detail", args=[older]),
         "parts": [part(request, call) for part in page_parts],
         "pushes": _pushes(request, call),
     }
     return render(request, "cdr/detail.html", context)
+
+
+def _as_curl(request: HttpRequest, call: CDR, profile: Profile) -> str:
+    """The same message by REST; $VOXLEDGER_TOKEN stands for a token of the reader's own."""
+    address = request.build_absolute_uri(f"/api/v1/cdrs/{quote(call.session_id)}?profile={profile}")
+    return f'curl -H "Authorization: Bearer $VOXLEDGER_TOKEN" {shlex.quote(address)}'
 
 
 def _pushes(request: HttpRequest, call: CDR) -> "list[Delivery] | None":

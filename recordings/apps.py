@@ -32,6 +32,7 @@ class RecordingsConfig(AppConfig):
         live_api.call_fields["recording"] = lambda: control_api.RecordingNowSerializer(allow_null=True)
         api.detail_parts.append(story_views.story_details)
         api.detail_fields.update(story_views.story_fields())
+        views.ladder_tracks.append(listening_views.tracks_of_call)
         views.page_parts += [listening_views.recordings_of_call, story_views.story_part]
         outbox.listeners.append(reports.on_command)
         changes.listeners.append(lookagain.on_change)

@@ -18,13 +18,14 @@ from accounts.access import actor_of, requires, signed_in
 from accounts.callers import ApiError
 from accounts.rest import encode_cursor
 from accounts.roles import Permission
+from cdr.ladder import Track
 from cdr.models import CDR
 from cdr.selectors import simulators
 from recordings import playback, plays
 from recordings.errors import VaultError
 from recordings.forms import ReasonForm
 from recordings.models import Play, Recording
-from recordings.player import Player, player_of, start_of
+from recordings.player import Player, player_of, start_of, track_of
 from recordings.selectors import calls_of, plays_of, recordings_of, sees_plays
 from recordings.views import visible
 from tenants.models import Tenant
@@ -98,6 +99,11 @@ def recordings_of_call(request: HttpRequest, call: CDR) -> SafeString:
         return SafeString("")
     shown = [shown_of(request, recording, call) for recording in rows]
     return SafeString(render_to_string("recordings/of_call.html", {"shown": shown, "call": call}, request))
+
+
+def tracks_of_call(request: HttpRequest, call: CDR) -> list[Track]:
+    """Each recording under the legs of its call. Fills the slot of `cdr.views`."""
+    return [track_of(recording) for recording in recordings_of(visible(request), [call.session_id])]
 
 
 def recording_of(request: HttpRequest, recording_id: int) -> Recording:

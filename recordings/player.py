@@ -1,15 +1,17 @@
 """What the player shows of one recording: its waveform and gaps, who speaks in which lane, where its file is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.utils import timezone
 
+from cdr.ladder import Span, Track
 from cdr.models import CDR
 from recordings import drawing, peaks, words
 from recordings.drawing import Drawing
 from recordings.models import Gap, Recording, RecordingFile, Segment
 from recordings.timeline import Missing, Piece, Stretch, stretches_of
 
+_FAILED = Recording.State.FAILED
 SPEEDS = ("0.5", "0.75", "1", "1.25", "1.5", "2", "3", "4")
 
 
@@ -84,11 +86,26 @@ def stretches_of_recording(recording: Recording) -> list[Stretch]:
     return _stretches(recording, list(recording.segments.select_related("file").order_by("number")))
 
 
+def track_of(recording: Recording) -> Track:
+    """The recording on the time axis of its call, its gaps in their places."""
+    segments = list(recording.segments.select_related("file").order_by("number"))
+    spans = [_span(stretch) for stretch in _stretches(recording, segments, is_due=recording.state == _FAILED)]
+    return Track("reel", recording.get_medium_display(), recording.get_state_display().lower(), spans)
+
+
+def _span(stretch: Stretch) -> Span:
+    if stretch.gap is None or stretch.gap.only_sound:
+        what = f"Recorded, {stretch.gap.told[:1].lower()}{stretch.gap.told[1:]}" if stretch.gap else "Recorded"
+        return Span("recording", stretch.since, stretch.until, what)
+    return Span("paused-gap", stretch.since, stretch.until, stretch.gap.told)
+
+
 def _peaks(files: list[RecordingFile]) -> peaks.Peaks:
     return peaks.joined([peaks.stored(bytes(file.peaks), file.channels, file.duration_ms) for file in files])
 
 
-def _stretches(recording: Recording, segments: list[Segment]) -> list[Stretch]:
+def _stretches(recording: Recording, segments: list[Segment], *, is_due: bool = True) -> list[Stretch]:
+    """`is_due`: a file that is not there is missing; else it may still come."""
     now = timezone.now()
     ran = [segment for segment in segments if segment.started_at]
     pieces = [
@@ -99,8 +116,14 @@ def _stretches(recording: Recording, segments: list[Segment]) -> list[Stretch]:
         )
         for segment in ran
     ]
+    if not is_due:
+        pieces = [piece if piece.duration_ms else _expected(piece) for piece in pieces]
     gaps = [_missing(gap, recording) for gap in recording.gaps.all()]
     return stretches_of(pieces, gaps, silent_pauses=recording.pause_style == "silence")
+
+
+def _expected(piece: Piece) -> Piece:
+    return replace(piece, duration_ms=max(round((piece.until - piece.since).total_seconds() * 1000), 1))
 
 
 def _missing(gap: Gap, recording: Recording) -> Missing:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from cdr.ladder import ladder_of, minutes, percent
+from cdr.ladder import Span, Track, ladder_of, minutes, percent
 from cdr.models import CDR, Target
 from cdr.sentence import sentence_of, spoken
 from tests.cdr.rows import NOON
@@ -100,3 +100,18 @@ def test_the_sentence_follows_the_call() -> None:
         "An unknown caller called 5000 and talked 50 s with Sam 103."
         " The switch never told how it ended: this record is incomplete."
     )
+
+
+def test_a_track_lies_under_the_legs_on_the_same_scale() -> None:
+    def moment(second: int) -> Any:
+        return NOON + timedelta(seconds=second)
+
+    spans = [
+        Span("recording", moment(20), moment(60), "Recorded"),
+        Span("paused-gap", moment(60), moment(70), "Paused"),
+    ]
+    ladder = ladder_of(call(), [target("101", 0, 20, 100)], [Track("reel", "Audio", "ready", spans)])
+    row = ladder.rows[-1]
+    assert (row.number, row.name, row.is_track, row.total) == ("Audio", "ready", True, "")
+    assert blocks(row) == [("recording", "20%", "40%"), ("paused-gap", "60%", "10%")]
+    assert row.spoken == "Audio: Recorded, 0:20 to 1:00, Paused, 1:00 to 1:10"

@@ -1,5 +1,6 @@
 """The CDR pages: what a person sees, and what stays unseen."""
 
+import html
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -230,6 +231,13 @@ def test_details_tell_the_call_and_its_targets(browser: Client) -> None:
     ) in words
     assert "&quot;did_cid&quot;" in page.content.decode()
     assert "&quot;call_status&quot;" in browser.get(f"{LIST}/{call.session_id}?profile=v22").content.decode()
+
+
+def test_details_give_the_message_as_curl(browser: Client) -> None:
+    call = make_call(1, session_id="a b")
+    page = html.unescape(browser.get(f"{LIST}/{call.session_id}?profile=v22").content.decode())
+    asked = "curl -H \"Authorization: Bearer $VOXLEDGER_TOKEN\" 'http://acme.portal.test/api/v1/cdrs/a%20b?profile=v22'"
+    assert f'data-copy="{asked}"' in page
 
 
 def test_details_of_a_call_that_led_nowhere(browser: Client) -> None:

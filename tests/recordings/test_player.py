@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from recordings.player import Lane, player_of, start_of
+from recordings.models import Recording
+from recordings.player import Lane, player_of, start_of, track_of
 from recordings.words import gap_words
 from tenants.models import Tenant
 from tests.cdr.rows import make_call
@@ -98,3 +99,28 @@ def test_second_of_an_address(written: str, second: float) -> None:
 )  # fmt: skip
 def test_gap_in_words(acme: Tenant, given: dict[str, str], words: str) -> None:
     assert gap_words(pause(make_ready(2.0), 0.5, 1, **given)) == words
+
+
+def told(recording: Recording) -> list[tuple[str, float, float, str]]:
+    spans = track_of(recording).spans
+    seconds = [((span.since - NOON).total_seconds(), (span.until - NOON).total_seconds()) for span in spans]
+    return [(span.kind, *times, span.what) for span, times in zip(spans, seconds, strict=True)]
+
+
+def test_track_under_the_ladder_has_its_gaps(acme: Tenant) -> None:
+    recording = make_ready(8.0)
+    pause(recording, 2, 4, begun_by="phone 103", begun_via="feature_code")
+    assert told(recording) == [
+        ("recording", 0, 2, "Recorded"),
+        ("paused-gap", 2, 4, "Paused by 103 by feature code, resumed by 101 by feature code"),
+        ("recording", 4, 8, "Recorded"),
+    ]
+
+
+def test_track_of_a_file_that_may_still_come_is_no_gap(acme: Tenant) -> None:
+    recording = make_ready(8.0)
+    recording.segments.get().file.delete()
+    Recording.objects.update(state="processing")
+    assert told(Recording.objects.get()) == [("recording", 0, 8, "Recorded")]
+    Recording.objects.update(state="failed")
+    assert told(Recording.objects.get()) == [("paused-gap", 0, 8, "The file of this part is missing")]

@@ -1,6 +1,7 @@
 """The command outbox of a switch: what it was told to do, handed out until it says what became of it."""
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
@@ -15,6 +16,8 @@ from django.utils import timezone
 from tenants.models import Switch, SwitchCommand
 
 HANDED_OUT_AT_ONCE = 100
+EXPIRED_AT_ONCE = 100  # then it is asked again what is the most urgent
+EXPIRE_SECONDS = 2.5
 _REASON_MAX = 300
 _PATIENCE_SECONDS = 1.0
 
@@ -98,17 +101,43 @@ def withdraw(command_id: int) -> bool:
     return bool(unfetched.update(state=SwitchCommand.State.EXPIRED, confirmed_at=timezone.now(), reason=reason))
 
 
-def expire(before: datetime, limit: int = 100) -> int:
-    """Gives up commands that no switch has confirmed since then, oldest first and bounded; each by itself, for each
-    locks rows of its own tenant, and one that fails must hold up no other."""
-    waiting = SwitchCommand.objects.filter(state=SwitchCommand.State.PENDING, at__lt=before)
-    expired = 0
-    for command_id in list(waiting.order_by("id").values_list("pk", flat=True)[:limit]):
-        try:
-            expired += _expire(command_id)
-        except Exception:  # whatever one command's end meets, the pauses behind it must still become stops
-            log.exception("command not given up", command_id=command_id)
+def expire(before: datetime, *, seconds: float = EXPIRE_SECONDS) -> int:
+    """Gives up commands that no switch has confirmed since then, as many as the time allows; each by itself, for each
+    locks rows of its own tenant, and one that fails must hold up no other.
+
+    Pauses and stops come first, unless something older waits for the same segment: a switch that is dead leaves
+    thousands of starts, and a pause that failed must become a stop now. What follows from one of these has a time of
+    its own.
+    """
+    until = time.monotonic() + seconds
+    before = min(before, timezone.now())
+    expired, in_vain = 0, set[int]()
+    while ids := _expiring(before, in_vain):
+        for command_id in ids:
+            if time.monotonic() >= until:
+                return expired
+            if _has_expired(command_id):
+                expired += 1
+            else:
+                in_vain.add(command_id)
     return expired
+
+
+def _expiring(before: datetime, in_vain: Collection[int]) -> list[int]:
+    pending = SwitchCommand.objects.filter(state=SwitchCommand.State.PENDING)
+    older = pending.filter(recording_id=OuterRef("recording_id"), segment=OuterRef("segment"), id__lt=OuterRef("id"))
+    ends = Q(command__in=(SwitchCommand.Command.PAUSE, SwitchCommand.Command.STOP))
+    waiting = pending.filter(at__lt=before).exclude(pk__in=in_vain)
+    ordered = waiting.annotate(is_late=Case(When(ends & ~Exists(older), then=False), default=True))
+    return list(ordered.order_by("is_late", "id").values_list("pk", flat=True)[:EXPIRED_AT_ONCE])
+
+
+def _has_expired(command_id: int) -> bool:
+    try:
+        return _expire(command_id)
+    except Exception:  # whatever one command's end meets, the pauses behind it must still become stops
+        log.exception("command not given up", command_id=command_id)
+        return False
 
 
 @transaction.atomic

@@ -62,6 +62,8 @@ class FakeFreeSwitch:
         self.said_before_list: list[bytes] = []
         self.folder: Path | None = None  # where the files of recordings appear
         self.recording: dict[str, str] = {}  # path: uuid
+        self.extensions: dict[str, str] = {}  # in its directory, with the context of each
+        self.gone: list[str] = []  # legs that its list of channels still has
         self.closes_files = True
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
@@ -108,6 +110,12 @@ class FakeFreeSwitch:
             (self.folder / Path(path).name).write_bytes(whole if self.closes_files else whole[:-4])
         self.say_bytes(frame("text/event-json", json.dumps(stop | {"Record-File-Path": path, **more})))
 
+    def end_job(self, said: str) -> None:
+        """How the latest bgapi ended."""
+        arguments = self.commands[-1].removeprefix("bgapi originate ")
+        job = {"Event-Name": "BACKGROUND_JOB", "Job-Command": "originate", "Job-Command-Arg": arguments, "_body": said}
+        self.say_bytes(frame("text/event-json", json.dumps(job)))
+
     # --- the protocol ---
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -132,6 +140,9 @@ class FakeFreeSwitch:
         elif verb == "event":
             self.subscriptions.append(rest)
             _reply(writer, "+OK event listener enabled json")
+        elif verb == "bgapi":
+            self.commands.append(command)
+            _reply(writer, "+OK Job-UUID: 7f4db78a-17d7-11dd-b7a0-db4edd065621")
         elif verb == "api":
             answer = self._api(rest, writer)
             if answer is not None:
@@ -160,11 +171,16 @@ class FakeFreeSwitch:
                 for data in self.said_before_list:
                     writer.write(data)
                 rows = [{"uuid": uuid, "direction": event["Call-Direction"]} for uuid, event in self.live.items()]
+                rows += [{"uuid": uuid, "direction": "inbound"} for uuid in self.gone]
                 return json.dumps({"row_count": len(rows), **({"rows": rows} if rows else {})})
             case ["uuid_exists", uuid]:
                 return "true" if uuid in self.live else "false"
             case ["uuid_dump", uuid, "json"]:
                 return json.dumps(as_dump(self.live[uuid])) if uuid in self.live else "-ERR No such channel!\n"
+            case ["user_exists", "id", number, _]:
+                return "true" if number in self.extensions else "false"
+            case ["user_data", address, "var", "user_context"]:
+                return self.extensions[address.partition("@")[0]] or "-ERR no reply\n"
             case ["uuid_buglist", uuid]:
                 bugs = "".join(f"<target>{path}</target>" for path, leg in self.recording.items() if leg == uuid)
                 return f"<media-bugs>{bugs}</media-bugs>\n"
@@ -176,6 +192,8 @@ class FakeFreeSwitch:
                 return "+OK\n" if uuid in self.live else "-ERR No such channel!\n"
             case ["uuid_record", uuid, verb, path, *_]:
                 return self._record(uuid, verb, path)
+            case ["hupall", *_]:
+                return "+OK hangup all channels matching\n"
         return "-ERR command not found\n"
 
     def _record(self, uuid: str, verb: str, path: str) -> str:

@@ -7,8 +7,8 @@ import pytest
 from tests.asterisk.flows import ACME, CALLER, MOBILE, TONES
 from tests.asterisk.phone import Call
 from tests.asterisk.sip import Message
-from tests.edge.conftest import Site
 from tests.edge.phone import PATIENCE, EdgePhone, Transport, part, until_heard
+from tests.edge.site import Site
 from tests.run.stack import eventually
 
 pytestmark = [pytest.mark.edge, pytest.mark.stack, pytest.mark.xdist_group("stack")]

@@ -10,8 +10,8 @@ from tests.asterisk.flows import ACME, GLOBEX
 from tests.asterisk.listening import Recorded
 from tests.asterisk.phone import Call
 from tests.asterisk.rig import extension_password
-from tests.edge.conftest import Site
 from tests.edge.phone import PATIENCE, EdgePhone, Transport, part, say
+from tests.edge.site import Site
 from tests.run.stack import eventually
 
 pytestmark = [pytest.mark.edge, pytest.mark.stack, pytest.mark.xdist_group("stack")]

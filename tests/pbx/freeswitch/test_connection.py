@@ -20,8 +20,9 @@ from pbx.connectors.base import SwitchGoneError
 from pbx.freeswitch import connection as connector
 from pbx.freeswitch.connection import Connector
 from recordings.models import Gap, Recording, RecordingFile, Segment
+from tenants import outbox
 from tenants.crypto import encrypt
-from tenants.models import Switch, SystemSettings
+from tenants.models import Switch, SwitchCommand, SystemSettings, Tenant
 from tenants.schemas import enter_public, in_schema
 from tests.pbx.freeswitch.fake import CDRS, PASSWORD, Event, FakeFreeSwitch, fake_freeswitch, frame, told_now
 
@@ -54,12 +55,12 @@ async def running(switch: Switch) -> AsyncIterator[None]:
         yield
     finally:
         stop.set()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
 
 
 async def until(is_so: Callable[[], Any]) -> Any:
     """What `is_so` (in the database, or in memory) answers as soon as it answers something."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             if found := await sync_to_async(is_so)():
                 return found
@@ -319,6 +320,49 @@ async def test_a_new_connector_takes_calls_as_they_are(tenants: None) -> None:
             await until(in_progress)
             fake.play(after)
             assert await until(records) == [CALL_OF_101]
+
+
+async def test_a_call_that_is_over_is_not_in_progress_because_a_list_still_has_it(tenants: None) -> None:
+    """FreeSWITCH takes a leg off its list of channels some time after it is gone."""
+    async with fake_freeswitch() as fake:
+        switch = await switch_of(fake)
+        before, _ = split(told_now("extension_to_extension"), "CHANNEL_BRIDGE")
+        async with running(switch):
+            await until_state(switch, "connected")
+            fake.play(before)
+            await until(in_progress)
+            fake.gone = [*fake.live, "never-heard-of"]
+            fake.live.clear()
+            fake.cut()
+            lost = CALL_OF_101 | {"reason": ("", 0), "incomplete": True, "targets": [("102", "", 0)]}
+            assert await until(records) == [lost]
+
+
+async def test_a_call_is_launched_and_confirmed(tenants: None) -> None:
+    async with fake_freeswitch() as fake:
+        fake.extensions = {"101": "acme"}
+        switch = await switch_of(fake)
+        async with running(switch):
+            await until_state(switch, "connected")
+            rows = [await sync_to_async(ordered)(switch, session_id) for session_id in ("77", "78")]
+            await until(lambda: len([each for each in fake.commands if each.startswith("bgapi")]) == 2)
+            for session_id, said in (("77", "+OK 0d1e\n"), ("78", "-ERR USER_BUSY\n")):
+                fake.commands.append(next(each for each in fake.commands if f"voxledger_launch={session_id}," in each))
+                fake.end_job(said)
+            for row, ended in zip(rows, [("done", ""), ("failed", "The extension 101 is busy.")], strict=True):
+                await until(lambda row=row: SwitchCommand.objects.get(pk=row.pk).state != "pending")
+                found = await SwitchCommand.objects.aget(pk=row.pk)
+                assert (found.state, found.reason) == ended
+
+
+def ordered(switch: Switch, session_id: str) -> SwitchCommand:
+    return outbox.enqueue(
+        switch,
+        tenant_id=Tenant.objects.get(schema_name="acme").pk,
+        command=SwitchCommand.Command.LAUNCH,
+        session_id=session_id,
+        options={"domain": "acme.test", "caller": "101", "callee": "102", "user_data": ""},
+    )
 
 
 async def test_a_freeswitch_that_restarts_ends_its_calls(tenants: None) -> None:

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdr.callevents import CallEvent, CallStarted, FeatureDialled, MediaChanged, PartyUpdated, TargetAdded
+from cdr.callevents import (
+    CallEvent,
+    CallStarted,
+    FeatureDialled,
+    MediaChanged,
+    Party,
+    PartyKind,
+    PartyUpdated,
+    TargetAdded,
+)
 from pbx.freeswitch.interpreter import Interpreter
 from pbx.freeswitch.names import Trunks
 from pbx.freeswitch.state import Member
@@ -210,6 +219,7 @@ def test_a_leg_that_the_switch_hung_up_while_the_call_goes_on_is_told_soon() -> 
         ("CALL_REJECTED", {}, "callee_disconnect 603"),
         ("USER_BUSY", {"sip_invite_failure_status": "486"}, "callee_disconnect 486"),
         ("REDIRECTION_TO_NEW_DESTINATION", {"sip_term_status": "302"}, "redirected 302"),
+        ("REDIRECTION_TO_NEW_DESTINATION", {"sip_invite_failure_status": "487"}, "redirected 302"),
         ("NO_USER_RESPONSE", {}, "None 408"),
         ("ORIGINATOR_CANCEL", {"sip_term_status": "487"}, "cancelled 487"),
         ("LOSE_RACE", {"sip_term_status": "487"}, "None 0"),
@@ -245,6 +255,89 @@ def test_a_caller_who_transfers_leaves_the_call() -> None:
         "S1 ended 102 caller_disconnect 0",
         "S1 over callee_disconnect 0",
     ]
+
+
+def test_a_callee_who_joins_two_calls_says_so_by_where_it_left_its_party() -> None:
+    rows = [*TALKING, hangup(6, B, transfer_to=f"att:{C}", sip_hangup_disposition="recv_bye")]
+    assert brief(interpreted(rows))[3:] == ["S1 ended 102 attended_transfer_complete 0"]
+
+
+def test_a_leg_that_had_hung_up_before_we_came_ends_when_it_is_destroyed() -> None:
+    over = [hangup(9, B, sip_hangup_disposition="recv_bye"), hangup(9, A, sip_hangup_disposition="send_bye")]
+    told = brief(interpreted([*TALKING, *over]))
+    assert told == brief(interpreted([*TALKING, *(each | {"Event-Name": "CHANNEL_DESTROY"} for each in over)]))
+    assert told == brief(interpreted([*TALKING, *over, *(each | {"Event-Name": "CHANNEL_DESTROY"} for each in over)]))
+    assert told[-1] == "S1 over callee_disconnect 0"
+
+
+LAUNCHED = variables(
+    voxledger_launch="77",
+    voxledger_callee="102",
+    voxledger_callee_is_extension="true",
+    voxledger_user_data="a%2C%20b",
+    x_session_id="77",
+    dialed_user="101",
+    domain_name="acme.test",
+)
+FIRST = said(0, "CHANNEL_CREATE", B, **LAUNCHED)
+SECOND = said(0, "CHANNEL_CREATE", C, **LAUNCHED)
+TO_102 = said(3, "CHANNEL_CREATE", "dddd", **variables(dialed_user="102", x_session_id="77")) | {
+    "Other-Leg-Unique-ID": C
+}
+
+
+def test_a_launched_call_is_told_when_the_callers_phone_rings() -> None:
+    (started,) = interpreted([FIRST])
+    assert isinstance(started, CallStarted)
+    told = (started.session_id, started.caller, started.callee, started.domain, started.user_data)
+    assert told == (
+        "77",
+        Party("101", PartyKind.EXTENSION),
+        Party("102", PartyKind.EXTENSION),
+        "acme.test",
+        "a, b",
+    )
+
+
+def test_the_phone_that_takes_a_launched_call_is_its_caller() -> None:
+    interpreter = Interpreter()
+    answered = said(2, "CHANNEL_ANSWER", C, **variables(sip_call_id="of-c"))
+    rows = [FIRST, SECOND, answered, hangup(2, B, "LOSE_RACE"), TO_102, said(5, "CHANNEL_ANSWER", "dddd")]
+    rows += [bridged(5, C, "dddd")]
+    events = interpreted(rows, interpreter)
+    assert [event.call_id for event in events if isinstance(event, PartyUpdated)] == ["of-c"]
+    assert [member.uuid for member in interpreter.members("77") or ()] == [C, "dddd"]
+    events += interpreted([hangup(9, C, sip_hangup_disposition="recv_bye"), hangup(9, "dddd")], interpreter)
+    assert brief(events)[1:] == [
+        "S1 added 102",
+        "S1 answered 102",
+        "S1 ended 102 caller_disconnect 0",
+        "S1 over caller_disconnect 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        ([hangup(9, B, "NO_ANSWER")], "cancelled 408"),
+        (
+            [hangup(9, B, "USER_BUSY", sip_invite_failure_status="486", sip_hangup_disposition="recv_refuse")],
+            "cancelled 486",
+        ),
+        ([hangup(9, B, "ORIGINATOR_CANCEL")], "cancelled 487"),
+        ([said(2, "CHANNEL_ANSWER", B), hangup(3, B, "USER_NOT_REGISTERED")], "None 480"),
+        (
+            [
+                said(2, "CHANNEL_ANSWER", B),
+                custom(3, "portal::target", B, target="102", target_type="unknown"),
+                hangup(3, B, "UNALLOCATED_NUMBER"),
+            ],
+            "None 404",
+        ),
+    ],
+)
+def test_a_launched_call_that_comes_to_nothing_says_why(rows: list[Event], verdict: str) -> None:
+    assert brief(interpreted([FIRST, *rows]))[1:] == [f"S1 over {verdict}"]
 
 
 def test_two_calls_whose_legs_are_put_together_are_one() -> None:

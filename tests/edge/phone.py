@@ -130,6 +130,7 @@ class EdgePhone(Phone):
         """Dials; `callee` answers; they hear each other."""
         theirs = await self.dial(number, extra=extra)
         ours = await callee.incoming(PATIENCE)
+        await theirs.until_ringing(PATIENCE)  # a busy switch says no 180 when the 200 is there already
         ours.answer()
         await theirs.until_answered(PATIENCE)
         await until_heard(theirs, ours.audio.tone_hz)

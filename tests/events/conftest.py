@@ -1,12 +1,13 @@
 """What the tests of this room share: endpoints, events written as a call would write them."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from pytest_django import Settings
 
 from accounts.models import ApiToken, User
@@ -30,6 +31,20 @@ def write(*sessions: str, type: str = "call_cdr", v22: bool = True) -> list[Even
     ]  # fmt: skip
     with transaction.atomic():
         return append(drafts)
+
+
+def wait_for_a_waiter() -> None:
+    """Until a session of this database waits for what another one has locked."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.02)
+    raise AssertionError("Nobody waits for anybody.")
 
 
 @pytest.fixture

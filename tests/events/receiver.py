@@ -65,10 +65,10 @@ def receiver(reply: Reply = accept) -> Iterator[Receiver]:
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
-    assert ready.wait(5)
+    assert ready.wait(60)
     try:
         yield found
     finally:
         loop.call_soon_threadsafe(done.set)
-        thread.join(5)
+        thread.join(60)
         loop.close()

@@ -1,7 +1,7 @@
 """The /wsi door, as a client sees it: through the portal's own ASGI application."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -51,7 +51,7 @@ class Peer:
 
     async def connect(self) -> dict[str, Any]:
         await self.communicator.send_input({"type": "websocket.connect"})
-        return dict(await self.communicator.receive_output(timeout=3))
+        return dict(await self.communicator.receive_output(timeout=60))
 
     async def say(self, text: str) -> None:
         await self.communicator.send_input({"type": "websocket.receive", "text": text})
@@ -61,14 +61,14 @@ class Peer:
         return await self.hear()
 
     async def hear(self) -> str:
-        message = await self.communicator.receive_output(timeout=3)
+        message = await self.communicator.receive_output(timeout=60)
         assert message["type"] == "websocket.send", message
         return str(message["text"])
 
     async def hear_many(self, count: int) -> list[str]:
         return [await self.hear() for _ in range(count)]
 
-    async def closed(self, seconds: float = 3) -> tuple[int, str]:
+    async def closed(self, seconds: float = 60) -> tuple[int, str]:
         message = await self.communicator.receive_output(timeout=seconds)
         assert message["type"] == "websocket.close", message
         return message["code"], message.get("reason", "")
@@ -87,7 +87,7 @@ async def peer(
         yield client
     finally:
         await client.communicator.send_input({"type": "websocket.disconnect", "code": 1000})
-        await client.communicator.wait(timeout=3)
+        await client.communicator.wait(timeout=60)
 
 
 async def write_later(*sessions: str, schema: str = "acme", **more: Any) -> list[Event]:
@@ -212,12 +212,12 @@ async def test_other_tenants_user_and_token_are_unknown(admin: User, make_token:
 async def test_without_auth_nothing_is_given_and_the_connection_ends(
     admin: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "AUTH_SECONDS", 0.3)
+    monkeypatch.setattr(consumers, "AUTH_SECONDS", 3.0)
     async with peer() as client:
         assert await client.ask(SUBSCRIBE) == (
             '{"command":"subscribe","error":"not authenticated","id":"1","status":-1}'
         )
-        assert await client.closed() == (4001, "no authentication within 0.3 s")
+        assert await client.closed() == (4001, "no authentication within 3 s")
 
 
 # --- Who may subscribe --------------------------------------------------------------------------------------------
@@ -431,8 +431,24 @@ async def become(tenant: Tenant, state: str) -> None:
 
 
 @pytest.fixture
-def quick_recheck(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_recheck(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
+    """Waits until all sockets were asked anew by what holds now."""
     monkeypatch.setattr(presence, "RECHECK_SECONDS", 0.1)
+    whole, asked = presence.Presence._recheck_all, 0
+
+    async def recheck_all(self: presence.Presence, sockets: Any) -> None:
+        nonlocal asked
+        await whole(self, sockets)
+        asked += 1
+
+    async def rechecked() -> None:
+        before = asked
+        async with asyncio.timeout(60):
+            while asked < before + 2:  # one of them may have begun before
+                await asyncio.sleep(0.02)
+
+    monkeypatch.setattr(presence.Presence, "_recheck_all", recheck_all)
+    return rechecked
 
 
 async def test_the_cursors_cover_every_tenant(system_admin: User, acme: Tenant, globex: Tenant) -> None:
@@ -486,7 +502,7 @@ async def test_a_suspended_tenant_holds_up_no_other_and_goes_on_where_it_was(
 
 
 async def test_a_tenant_active_again_floods_nobody_with_its_past(
-    system_admin: User, acme: Tenant, globex: Tenant, quick_recheck: None
+    system_admin: User, acme: Tenant, globex: Tenant, quick_recheck: Callable[[], Awaitable[None]]
 ) -> None:
     await write_later(*(f"old{n}" for n in range(50)), schema="globex")
     await become(globex, "suspended")
@@ -494,14 +510,14 @@ async def test_a_tenant_active_again_floods_nobody_with_its_past(
         await client.ask(ROOT)
         await subscribe_to_all(client)
         await become(globex, "active")
-        await asyncio.sleep(0.4)
+        await quick_recheck()
         (event,) = await write_later("new", schema="globex")
         assert await client.hear() == event.body
         assert await client.hears_nothing()
 
 
 async def test_a_tenant_suspended_for_a_while_is_told_without_a_hole_or_a_repeat(
-    system_admin: User, acme: Tenant, globex: Tenant, quick_recheck: None
+    system_admin: User, acme: Tenant, globex: Tenant, quick_recheck: Callable[[], Awaitable[None]]
 ) -> None:
     a, g = str(acme.pk), str(globex.pk)
     async with peer("portal.test") as client:
@@ -510,7 +526,7 @@ async def test_a_tenant_suspended_for_a_while_is_told_without_a_hole_or_a_repeat
         await write_later("g1", schema="globex")
         assert await sessions_heard(client, 1) == ["g1"]
         await become(globex, "suspended")
-        await asyncio.sleep(0.5)
+        await quick_recheck()
         await write_later("g2", schema="globex")  # a call that was still going on
         assert await client.hears_nothing()
         await become(globex, "active")
@@ -634,40 +650,59 @@ class Stuck:
         await consumers.Socket(scope, self.heard.get, self.send).run()
 
     async def has_said(self, count: int) -> None:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(60):
             while len(self.said) < count:
                 await asyncio.sleep(0.01)
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
+    """Waits until a reader was found to be too slow."""
     monkeypatch.setattr(consumers, "SLOW_SECONDS", 0.2)
     monkeypatch.setattr(consumers, "QUEUE_LENGTH", 4)
+    return too_slow_seen(monkeypatch)
 
 
-async def test_slow_reader_is_closed_with_its_cursor(admin: User, impatient: None) -> None:
+def too_slow_seen(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
+    found, whole = [False], consumers.Socket._too_slow
+
+    def too_slow(self: consumers.Socket) -> Any:
+        closed = whole(self)
+        found[0] = True
+        return closed
+
+    async def seen() -> None:
+        async with asyncio.timeout(60):
+            while not found[0]:
+                await asyncio.sleep(0.02)
+
+    monkeypatch.setattr(consumers.Socket, "_too_slow", too_slow)
+    return seen
+
+
+async def test_slow_reader_is_closed_with_its_cursor(admin: User, impatient: Callable[[], Awaitable[None]]) -> None:
     stuck = Stuck(ADMIN, SUBSCRIBE, reads=6)
     running = asyncio.create_task(stuck.run("acme"))
     await stuck.has_said(3)
     await write_later(*(f"s{n}" for n in range(20)))
-    await asyncio.sleep(0.6)
+    await impatient()
     stuck.reads_on.set()
-    await asyncio.wait_for(running, 3)
+    await asyncio.wait_for(running, 60)
     assert stuck.said[-1] == {"type": "websocket.close", "code": 4008, "reason": '{"cursor":"3"}'}
     assert [orjson.loads(message["text"])["event_id"] for message in stuck.said[3:-1]] == ["1", "2", "3"]
 
 
 async def test_slow_reader_of_all_tenants_gets_every_cursor_before_the_close(
-    system_admin: User, acme: Tenant, globex: Tenant, impatient: None
+    system_admin: User, acme: Tenant, globex: Tenant, impatient: Callable[[], Awaitable[None]]
 ) -> None:
     """A close frame's reason has 123 bytes (RFC 6455, 5.5.1): no room for a map."""
     stuck = Stuck(ROOT, '{"command":"subscribe","topics":["global_cdr_events"]}', reads=6)
     running = asyncio.create_task(stuck.run("public"))
     await stuck.has_said(3)
     await write_later(*(f"s{n}" for n in range(20)), schema="globex")
-    await asyncio.sleep(0.6)
+    await impatient()
     stuck.reads_on.set()
-    await asyncio.wait_for(running, 3)
+    await asyncio.wait_for(running, 60)
     assert stuck.said[-2:] == [
         {
             "type": "websocket.send",
@@ -689,7 +724,7 @@ async def test_events_pruned_under_a_reader_are_not_passed_by_in_silence(
     await asyncio.sleep(0.2)
     await in_thread("acme", lambda: Event.objects.filter(id__lte=20).delete())
     stuck.reads_on.set()
-    await asyncio.wait_for(running, 3)
+    await asyncio.wait_for(running, 60)
     *_, last, close = stuck.said
     assert close == {
         "type": "websocket.close", "code": 1013, "reason": "events were pruned before they were read, subscribe again",
@@ -711,7 +746,7 @@ async def test_who_never_reads_again_is_dropped(admin: User, impatient: None, mo
     running = asyncio.create_task(stuck.run("acme"))
     await stuck.has_said(3)
     await write_later(*(f"s{n}" for n in range(20)))
-    await asyncio.wait_for(running, 3)
+    await asyncio.wait_for(running, 60)
     assert len(stuck.said) == 6
 
 

@@ -1,7 +1,6 @@
 """Deliveries: leases, order within a call, what an answer does to them, sending again, tests."""
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -24,7 +23,7 @@ from tenants.changes import SYSTEM
 from tenants.errors import RefusedError
 from tenants.models import Tenant
 from tenants.schemas import in_schema
-from tests.events.conftest import write
+from tests.events.conftest import wait_for_a_waiter, write
 from tests.events.receiver import receiver
 
 NOW = timezone.now() + timedelta(hours=6)  # later than anything a long run of tests writes
@@ -236,7 +235,7 @@ def test_giving_up_on_an_endpoint_while_it_is_being_changed(
         last = hold()
         if threading.current_thread() is changer:
             holds_counter.set()
-            wait_until_somebody_waits()
+            wait_for_a_waiter()
         return last
 
     def change() -> None:
@@ -259,15 +258,3 @@ def test_giving_up_on_an_endpoint_while_it_is_being_changed(
     found = Endpoint.objects.get()
     assert (found.url, found.enabled, found.missed_after) == ("http://127.0.0.1:9/new", False, 0)
     assert found.disabled_reason == "Every attempt has failed for 5 days, the last one with: 500"
-
-
-def wait_until_somebody_waits() -> None:
-    """For a lock that this transaction holds."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
-            if cursor.fetchone()[0]:
-                return
-        time.sleep(0.02)
-    raise AssertionError("Nobody waits.")

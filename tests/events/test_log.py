@@ -17,7 +17,7 @@ from events.models import Delivery, Endpoint, Event
 from tenants.changes import SYSTEM
 from tenants.models import Tenant
 from tenants.schemas import in_schema
-from tests.events.conftest import AT, write
+from tests.events.conftest import AT, wait_for_a_waiter, write
 
 
 def test_event_has_id_sequence_and_bytes(acme: Tenant) -> None:
@@ -179,13 +179,13 @@ def test_no_event_falls_between_on_and_off(
 ) -> None:
     """An endpoint is switched while an event is being written: the event has a delivery, or is among what it missed."""
     endpoint = make_endpoint(enabled=not switched_on)
-    written, switched = threading.Event(), threading.Event()
+    written, may_commit, switched = threading.Event(), threading.Event(), threading.Event()
 
     def write_slowly() -> None:
         with in_schema("acme"), transaction.atomic():
             append([Draft("call_cdr", "late", AT, {})])
             written.set()
-            time.sleep(0.3)  # the commit comes late, and whoever switches has to wait for it
+            assert may_commit.wait(60)  # it comes late, and whoever switches has to wait for it
         connection.close()
 
     def switch() -> None:
@@ -196,9 +196,11 @@ def test_no_event_falls_between_on_and_off(
 
     threads = [threading.Thread(target=write_slowly), threading.Thread(target=switch)]
     threads[0].start()
-    assert written.wait(5)
+    assert written.wait(60)
     threads[1].start()
-    assert not switched.wait(0.1)
+    wait_for_a_waiter()
+    assert not switched.is_set()
+    may_commit.set()
     for thread in threads:
         thread.join()
     write("next")

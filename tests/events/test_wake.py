@@ -1,5 +1,6 @@
 """Waking readers after the commit, and not minding when Redis is away."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -34,7 +35,7 @@ def listener(waker: wake.Waker) -> Iterator[redis.client.PubSub]:
     client.close()
 
 
-def next_message(heard: redis.client.PubSub, seconds: float = 2.0) -> bytes | None:
+def next_message(heard: redis.client.PubSub, seconds: float = 60.0) -> bytes | None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if message := heard.get_message(timeout=0.1):
@@ -69,7 +70,7 @@ def test_courier_is_called_once_when_none_listens(
     make_endpoint()
     write("a")
     write("b")
-    end = time.monotonic() + 2
+    end = time.monotonic() + 60
     while not calls and time.monotonic() < end:
         time.sleep(0.01)
     time.sleep(0.1)
@@ -77,7 +78,7 @@ def test_courier_is_called_once_when_none_listens(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_absent_redis_neither_fails_nor_slows_the_writer(
+def test_absent_redis_neither_fails_nor_holds_up_the_writer(
     make_endpoint: Callable[..., Endpoint], waker: wake.Waker, settings: Settings
 ) -> None:
     settings.REDIS_LOCATION = "unix:///nowhere/redis.sock"
@@ -88,11 +89,21 @@ def test_absent_redis_neither_fails_nor_slows_the_writer(
         }
     }
     make_endpoint()
-    write("a")
-    started = time.perf_counter()
+    whole, answers, told = waker._tell_sockets, threading.Event(), threading.Event()
+
+    async def hangs(groups: Mapping[str, str]) -> None:
+        try:
+            assert answers.wait(60)
+            await whole(groups)
+        finally:
+            told.set()
+
+    waker._tell_sockets = hangs  # type: ignore[method-assign]
     for n in range(10):
         write(str(n))
-    assert time.perf_counter() - started < 1.0
+    assert not told.is_set()  # all are written while nobody was told yet
+    answers.set()
+    assert told.wait(60)
 
 
 def test_who_watches_calls_hears_of_them_at_most_twice_a_second(waker: wake.Waker) -> None:
@@ -102,9 +113,14 @@ def test_who_watches_calls_hears_of_them_at_most_twice_a_second(waker: wake.Wake
         told.extend(f"{group} {what}" for group, what in groups.items())
 
     waker._tell_sockets = tell  # type: ignore[method-assign]
+    begun = time.monotonic()
     for _ in range(50):
         wake.watchers("acme")
         time.sleep(0.002)
     wake.watchers("globex")
-    time.sleep(0.8)
-    assert sorted(told) == ["live.acme calls.changed", "live.acme calls.changed", "live.globex calls.changed"]
+    while set(told) != {"live.acme calls.changed", "live.globex calls.changed"} or len(told) < 3:
+        assert time.monotonic() < begun + 60, told
+        time.sleep(0.01)
+    took = time.monotonic() - begun
+    assert told.count("live.globex calls.changed") == 1
+    assert 2 <= told.count("live.acme calls.changed") <= took / 0.5 + 1

@@ -19,7 +19,7 @@ async def connected(switch: Switch) -> AsyncIterator[None]:
     running = asyncio.create_task(Connector(switch).run(stop))
     ready = {"connector_state": "connected", "connector_message__endswith": " by AMI and ARI."}
     rows = Switch.objects.filter(pk=switch.pk, **ready)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await sync_to_async(rows.exists)():
             await asyncio.sleep(0.05)
     try:

@@ -16,7 +16,7 @@ from tests.asterisk.audio import Address, RtpStream, tones_in
 from tests.asterisk.sip import Headers, Message, SipError, SipSocket, digest_answer, new_token, tag_in, uri_in, user_in
 
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, REFER, INFO, UPDATE"
-PATIENCE = 15.0  # seconds a step of a scenario may take before it is a failure
+PATIENCE = 60.0  # seconds a step of a scenario may take before it is a failure
 
 
 class Phone:

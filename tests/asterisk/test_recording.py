@@ -1,7 +1,6 @@
 """Calls recorded on a real Asterisk, as the portal ordered it; the files are listened to."""
 
 import asyncio
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +8,7 @@ from typing import TypeVar
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.utils import timezone
 
 from recordings import vault
 from recordings.models import Gap, Recording, RecordingFile, Segment
@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.asterisk, pytest.mark.django_db(transaction=True)]
 
 T = TypeVar("T")
 ALICE, BOB, CAROL = 500, 650, 850  # their tones
+NAMES = {"alice": ALICE, "bob": BOB, "carol": CAROL}
 SECRET = 1250  # what must not be in a file
 PATIENCE = 60.0
 
@@ -100,12 +101,34 @@ async def until_recorded(session_id: str, segment: int) -> datetime:
     return await until(since)
 
 
+async def until_stopped(session_id: str) -> None:
+    """Waits until the switch has confirmed that nothing of the call is recorded any more."""
+
+    def is_so() -> bool | None:
+        found = Recording.objects.filter(session_id=session_id, medium="audio", state="stopped")
+        confirmed = not SwitchCommand.objects.filter(session_id=session_id, state="pending").exists()
+        return (found.exists() and confirmed) or None
+
+    await until(is_so)
+
+
+def share(line: str) -> float:
+    """How much of a line sounds. A phone on a busy machine may falter, and the last block may be cut off."""
+    return line.count("#") / max(1, len(line))
+
+
+def longest_silence(line: str) -> float:
+    """In seconds, between the first sound and the last."""
+    return max(map(len, line.strip(".").split("#"))) / 10
+
+
 @dataclass(frozen=True)
 class Spoken:
-    """How much two of the parties of a call have said, by their phones, in tenths of a second."""
+    """How much two of the parties of a call have said, by their phones, in tenths of a second, since it was known that
+    they are recorded."""
 
     session_id: str
-    bob: int  # since it was known that he is recorded
+    bob: int
     carol: int
 
 
@@ -120,8 +143,9 @@ async def transferred(alice: Phone, bob: Phone, carol: Phone) -> Spoken:
     await blind_transfer(first, carol.number)
     second = await answering
     await until_recorded(first.session_id, 2)
-    await asyncio.sleep(2)
-    carols = second.audio.seconds_said
+    before = second.audio.seconds_said
+    await asyncio.sleep(3)
+    carols = second.audio.seconds_said - before
     await hang_up(caller, second)
     return Spoken(first.session_id, round(10 * bobs), round(10 * carols))
 
@@ -136,14 +160,12 @@ async def test_no_voice_is_lost_after_a_blind_transfer(asterisk: Asterisk, switc
         calls = [await parts_of(each.session_id) for each in spoken]
     for said, parts in zip(spoken, calls, strict=True):
         assert [(part.number, part.end_reason) for part in parts] == [(1, "transfer"), (2, "call_ended")]
-        alice, bob, carol = ("".join(part.sound.line(hz) for part in parts) for hz in (ALICE, BOB, CAROL))
-        heard = f"{said}:\n{alice}\n{bob}\n{carol}"
-        assert re.fullmatch(r"#+\.?#+\.?", alice), heard  # a block that is cut off at the end of a file may be quiet
-        assert re.fullmatch(r"#+\.+", bob), heard
-        assert re.fullmatch(r"\.+#+\.?#+\.?", carol), heard
-        assert bob.count("#") >= said.bob - 1, heard
-        # C is recorded as soon as the connector hears of the answer, for which a busy machine takes its time.
-        assert said.carol - 5 <= carol.count("#") <= said.carol + 2, heard
+        heard = [{name: part.sound.line(hz) for name, hz in NAMES.items()} for part in parts]
+        assert all(share(part["alice"]) > 0.8 for part in heard), heard
+        assert heard[0]["bob"].count("#") >= 0.8 * said.bob - 2, heard
+        assert heard[1]["carol"].count("#") >= 0.8 * said.carol - 2, heard
+        assert share(heard[1]["carol"][-12:-2]) >= 0.5, heard  # to the end
+        assert share(heard[1]["bob"]) == 0, heard
 
 
 async def dial(call: Call, code: str, session_id: str, state: str) -> None:
@@ -161,6 +183,12 @@ async def dial(call: Call, code: str, session_id: str, state: str) -> None:
 def gaps_of(session_id: str) -> list[tuple[str, str, str]]:
     rows = Gap.objects.filter(recording__session_id=session_id, recording__medium="audio").order_by("since")
     return [(gap.reason, gap.begun_by, gap.ended_by) for gap in rows]
+
+
+def pause_of(session_id: str) -> float:
+    gap = Gap.objects.get(recording__session_id=session_id, recording__medium="audio")
+    assert gap.until
+    return (gap.until - gap.since).total_seconds()
 
 
 @pytest.mark.parametrize("style", ["skip", "silence"])
@@ -184,14 +212,14 @@ async def test_a_pause_is_not_in_the_file(asterisk: Asterisk, switch: Switch, re
         await hang_up(caller, callee)
         (part,) = await parts_of(callee.session_id)
         gaps = await sync_to_async(in_acme(lambda: gaps_of(callee.session_id)))()
+        lasted = await sync_to_async(in_acme(lambda: pause_of(callee.session_id)))()
     assert gaps == [("paused", "phone 201", "phone 202")]
     lines = part.sound.lines((ALICE, BOB, SECRET))
     assert set(lines) == {ALICE, BOB}
-    pause = r"\.{25,45}" if style == "silence" else r"\.{0,2}"
+    assert lasted > 2
+    expected = lasted if style == "silence" else 0
     for line in lines.values():
-        talk_pause_talk = re.fullmatch(rf"#[#.]*#({pause})#[#.]*", line)
-        assert talk_pause_talk, lines
-    assert (part.sound.seconds > 5.5) is (style == "silence")
+        assert abs(longest_silence(line) - expected) < 1, (lasted, lines)
 
 
 async def test_codes_start_and_stop_a_recording(asterisk: Asterisk, switch: Switch, tenants: None) -> None:
@@ -231,7 +259,7 @@ async def test_dual_tracks_have_the_caller_left(asterisk: Asterisk, switch: Swit
 
 @pytest.mark.parametrize("on", [False, True])
 async def test_between_external_numbers(asterisk: Asterisk, switch: Switch, recorded: Tenant, on: bool) -> None:
-    """The trunk calls 101, who transfers the caller to a mobile: it is recorded on, or not a second more."""
+    """The trunk calls 101, who transfers the caller to a mobile: it is recorded on, or stopped for good."""
     await SystemSettings.objects.aupdate(record_external_calls=on)
     async with connected(switch), open_lab(asterisk) as lab:
         extension = await lab.extension("101")
@@ -241,19 +269,27 @@ async def test_between_external_numbers(asterisk: Asterisk, switch: Switch, reco
         answering = asyncio.create_task(mobile_answers(lab))
         await blind_transfer(first, MOBILE)
         second = await answering
-        await asyncio.sleep(3)
+        await (until_recorded(first.session_id, 2) if on else until_stopped(first.session_id))
+        await second.send_tone(SECRET)
+        await asyncio.sleep(2)
         await hang_up(second, caller)
         parts = await parts_of(first.session_id)
-    tones = (TONES["trunk", ""], TONES["101", ACME], TONES["mobile", ""])
-    heard = [part.sound.lines(tones) for part in parts]
+    outside, inside = TONES["trunk", ""], TONES["101", ACME]
+    heard = [part.sound.lines((outside, inside, SECRET)) for part in parts]
+    assert {outside, inside} <= set(heard[0])
     if on:
         assert [part.end_reason for part in parts] == ["transfer", "call_ended"]
-        assert set(heard[1]) == {tones[0], tones[2]}
-        assert heard[1][tones[2]].count("#") >= 20
+        assert set(heard[1]) == {outside, SECRET}
+        assert heard[1][SECRET].count("#") >= 10
     else:
         assert [part.end_reason for part in parts] == ["external_numbers"]
-        assert {tones[0], tones[1]} <= set(heard[0])
-        assert heard[0].get(tones[2], "").count("#") < 10  # the mobile is heard for less than a second, if at all
+        assert SECRET not in heard[0]
+
+
+def segment_since(session_id: str, moment: datetime) -> Segment | None:
+    """One that was begun since then and still runs."""
+    running = Segment.objects.filter(recording__switch_session_id=session_id, state="running", started_at__gt=moment)
+    return running.first()
 
 
 async def test_an_attended_transfer_goes_on_with_both(asterisk: Asterisk, switch: Switch, recorded: Tenant) -> None:
@@ -265,8 +301,10 @@ async def test_an_attended_transfer_goes_on_with_both(asterisk: Asterisk, switch
         await asyncio.sleep(1)
         await first.hold()
         consulting, second = await talk(bob, "203", carol)
+        moment = timezone.now()
         await leave(first, status=await first.transfer_to_call(consulting))
         await consulting.until_ended()
+        await until(lambda: segment_since(first.session_id, moment))
         await asyncio.sleep(2.5)
         await hang_up(caller, second)
         parts = await parts_of(first.session_id)
@@ -286,14 +324,12 @@ async def test_a_party_that_begins_another_stream_is_heard_on(
         await until_recorded(callee.session_id, 1)
         await asyncio.sleep(1)
         caller.audio.begin_another_stream(sequence=caller.audio.sequence - 20_000)
-        await asyncio.sleep(5)
+        await asyncio.sleep(8)  # it is looked for every two seconds; else it would be missing for minutes
         await hang_up(caller, callee)
         (part,) = await parts_of(callee.session_id)
     lines = part.sound.lines((ALICE, BOB))
-    lost = re.fullmatch(r"#+(\.*)#{20,}\.?", lines[ALICE])
-    assert lost, lines
-    assert len(lost[1]) <= 26, lines  # it is looked for every two seconds
-    assert re.fullmatch(r"#+\.?", lines[BOB]), lines
+    assert share(lines[ALICE][-22:-2]) > 0.8, lines
+    assert share(lines[BOB]) > 0.8, lines
 
 
 async def test_a_connector_that_dies_loses_nothing(asterisk: Asterisk, switch: Switch, recorded: Tenant) -> None:
@@ -309,7 +345,8 @@ async def test_a_connector_that_dies_loses_nothing(asterisk: Asterisk, switch: S
             await hang_up(caller, callee)
             (part,) = await parts_of(callee.session_id)
     for line in part.sound.lines((ALICE, BOB)).values():
-        assert re.fullmatch(r"#{20,}\.?", line), line
+        assert len(line) >= 20, line
+        assert share(line) > 0.8, line
 
 
 async def test_a_call_that_ended_unseen_is_fetched_later(asterisk: Asterisk, switch: Switch, recorded: Tenant) -> None:

@@ -39,7 +39,6 @@ class RecordingsConfig(AppConfig):
         lifecycle.objections.append(leaving.object_to_deletion)
         lifecycle.leavings.append(leaving.remove_files)
         export.media.append(leaving.add_to_export)
-        trash.cleaners.append(files.clear_of)
         trash.cleaners.append(bulk.drop_with)
         api.detail_parts.append(own_api.of_calls)
         api.detail_fields["recordings"] = partial(own_api.RecordingDetailSerializer, many=True)

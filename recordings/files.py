@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q, Sum
+from django.db.models import Sum
 from django.utils import timezone
 
 from recordings import completion, vault
@@ -309,13 +309,3 @@ def _row(delivery: _Delivery, stored: vault.Stored) -> RecordingFile:
         content_type=delivery.content_type,
         received_at=timezone.now(),
     )
-
-
-# --- Away --------------------------------------------------------------------------------------------------
-
-
-def clear_of(recording: Recording) -> None:
-    """What lies beside the files of its segments goes with them: what was joined, and what is in quarantine."""
-    beside = Q(said_recording_id=str(recording.pk), segment=None) | Q(joined_of=recording)
-    for file in RecordingFile.objects.filter(beside).exclude(state=RecordingFile.State.DELETED):
-        vault.delete(file)

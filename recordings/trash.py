@@ -1,7 +1,8 @@
 """The trash: what is deleted waits there for a week, can be brought back, and then goes for good.
 
 What is gone for good leaves its row with its segments, gaps, decisions and plays, and the hash and size of each file.
-Its bytes are removed, and with the row's data key whatever a backup still holds of them cannot be read.
+Before the first of its bytes is removed all of its data keys are, for good: from then on nobody can read what a store
+that is away still has of it, or a backup.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,7 +30,7 @@ DAYS_IN_TRASH = 7
 FINISHED = (Recording.State.READY, Recording.State.FAILED)
 Cause = Literal["person", "trash", "quota"]
 
-# Called with a recording whose files go, in the same transaction: for files that were made of them.
+# Called with a recording that goes, in the transaction in which its keys do: for files that were made of its files.
 cleaners: list[Callable[[Recording], None]] = []
 
 
@@ -125,26 +126,39 @@ def take_out(row: Recording) -> None:
 
 def _begin_purge(actor: Actor, row: Recording, cause: Cause) -> None:
     """Of a locked recording. Committed before the first byte goes: from then on it cannot come back, however often its
-    deletion is cut short, for some of its files may be gone."""
+    deletion is cut short, for its keys are gone."""
     if row.state != Recording.State.TRASHED:
         put_in_trash([row], timezone.now(), row.deletion)
     if row.purge_began_at is None:
         row.purge_began_at = timezone.now()
         row.deletion = f"{row.deletion} {_WORDS[cause].format(name=actor.name)}".strip()[:300]
         row.save(update_fields=["purge_began_at", "deletion"])
+    _lose_keys(row)
+    for clean in cleaners:
+        clean(row)
+
+
+def _files_of(row: Recording) -> "QuerySet[RecordingFile]":
+    """Those of its segments, what was joined of them, and what is in quarantine beside them."""
+    beside = Q(said_recording_id=str(row.pk), segment=None) | Q(joined_of=row)
+    return RecordingFile.objects.filter(Q(segment__recording=row) | beside)
+
+
+def _lose_keys(row: Recording) -> None:
+    """And the waveforms, which show when somebody spoke. Hashes and sizes stay."""
+    _files_of(row).update(state=RecordingFile.State.DELETED, wrapped_key=b"", peaks=b"")
 
 
 @transaction.atomic
 def _end_purge(actor: Actor, recording_id: int) -> Recording | None:
-    """Deletes the files. The bytes go first: what is cut short here is done again. None: somebody else did it."""
+    """Removes the bytes: what is cut short here is done again. None: somebody else did it."""
     row = Recording.objects.select_for_update().get(pk=recording_id)
     if row.state == Recording.State.DELETED:
         return None
     now = timezone.now()
-    for clean in cleaners:
-        clean(row)
-    for file in RecordingFile.objects.filter(segment__recording=row).exclude(state=RecordingFile.State.DELETED):
-        delete_file(file)
+    _lose_keys(row)  # of what came since it was begun
+    for storage_key in list(_files_of(row).values_list("storage_key", flat=True)):
+        vault.remove(storage_key)
     row.state, row.deleted_at = Recording.State.DELETED, now
     row.save(update_fields=["state", "deleted_at"])
     mark_calls({row.session_id})

@@ -207,19 +207,19 @@ def test_a_store_that_is_away_keeps_the_recording_in_the_trash(
 ) -> None:
     other = make_recording()
     trash.put_in_trash([recording, other], timezone.now() - timedelta(days=8), "x")
-    whole = vault.delete
-    broken = RecordingFile.objects.filter(segment__recording=recording).values_list("pk", flat=True)[0]
+    whole = vault.remove
+    broken = RecordingFile.objects.filter(segment__recording=recording).values_list("storage_key", flat=True)[0]
 
-    def delete(file: RecordingFile) -> None:
-        if file.pk == broken:
+    def remove(storage_key: str) -> None:
+        if storage_key == broken:
             raise StoreUnavailableError
-        whole(file)
+        whole(storage_key)
 
-    monkeypatch.setattr(vault, "delete", delete)
+    monkeypatch.setattr(vault, "remove", remove)
     assert trash.purge_older(timezone.now(), 100) == 1
     assert code_of(trash.delete_now, ADMIN, recording) == "store_unavailable"
     recording.refresh_from_db()
-    assert (recording.state, RecordingFile.objects.exclude(state="deleted").count()) == ("trashed", 2)
-    monkeypatch.setattr(vault, "delete", whole)
+    assert (recording.state, broken in [each.storage_key for each in vault.found()]) == ("trashed", True)
+    monkeypatch.setattr(vault, "remove", whole)
     assert trash.purge_older(timezone.now(), 100) == 1
     assert files_in_store() == 0

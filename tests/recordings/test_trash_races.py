@@ -16,7 +16,8 @@ from recordings.errors import StoreUnavailableError
 from recordings.models import Recording, RecordingFile
 from recordings.tasks import keep_house_of
 from tenants.models import Tenant
-from tests.recordings.kept import files_in_store
+from tenants.schemas import in_schema
+from tests.recordings.kept import files_in_store, make_file
 from tests.recordings.people import program
 from tests.recordings.played import content_of, make_ready
 
@@ -75,14 +76,14 @@ def test_a_restore_during_the_deletion_comes_too_late(
     recording: Recording, admin: Client, aside: Callable[..., "Future[Any]"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deleting, may_go_on = Event(), Event()
-    whole = vault.delete
+    whole = vault.remove
 
-    def slow(file: RecordingFile) -> None:
+    def slow(storage_key: str) -> None:
         deleting.set()
         assert may_go_on.wait(PATIENCE)
-        whole(file)
+        whole(storage_key)
 
-    monkeypatch.setattr(vault, "delete", slow)
+    monkeypatch.setattr(vault, "remove", slow)
     purging = aside(lambda: keep_house_of("acme"))
     assert deleting.wait(PATIENCE)
     restoring = aside(lambda: restore(admin, recording))
@@ -123,22 +124,22 @@ def test_a_restore_that_is_first_keeps_everything(
 def test_a_deletion_that_was_cut_short_cannot_be_taken_back_and_is_ended_later(
     recording: Recording, admin: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, gone = vault.delete, list[int]()
+    whole, gone = vault.remove, list[str]()
 
-    def broken(file: RecordingFile) -> None:
+    def broken(storage_key: str) -> None:
         if gone:
             raise StoreUnavailableError
-        gone.append(file.pk)
-        whole(file)
+        gone.append(storage_key)
+        whole(storage_key)
 
-    monkeypatch.setattr(vault, "delete", broken)
+    monkeypatch.setattr(vault, "remove", broken)
     keep_house_of("acme")
     recording.refresh_from_db()
     assert (recording.state, files_in_store()) == ("trashed", 1)  # half of it is in the store
     assert restore(admin, recording) == (409, "being_deleted")
     held = admin.post(f"/api/v1/recordings/{recording.pk}/hold", {"reason": "Case 12"}, content_type="application/json")
     assert (held.status_code, held.json()["error"]["code"]) == (409, "being_deleted")
-    monkeypatch.setattr(vault, "delete", whole)
+    monkeypatch.setattr(vault, "remove", whole)
     keep_house_of("acme")
     recording.refresh_from_db()
     assert (recording.state, recording.deletion, files_in_store()) == (
@@ -147,16 +148,20 @@ def test_a_deletion_that_was_cut_short_cannot_be_taken_back_and_is_ended_later(
 
 
 def test_what_a_person_deletes_for_good_is_ended_once_the_store_is_back(
-    acme: Tenant, admin: Client, monkeypatch: pytest.MonkeyPatch
+    acme: Tenant, admin: Client, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    row = make_ready(1.0)
+    settings.RECORDING_ENCRYPTION = True
+    row = make_ready(1.0, 1.0)
+    make_file(b"beside it", state=RecordingFile.State.QUARANTINED, said_recording_id=str(row.pk))
+    make_file(b"joined", joined_of=row)
+    other = make_ready(1.0)
     trash.put_in_trash([row], timezone.now(), "Deleted by admin.")
-    whole = vault.delete
+    whole = vault.remove
 
-    def away(file: RecordingFile) -> None:
+    def away(storage_key: str) -> None:
         raise StoreUnavailableError
 
-    monkeypatch.setattr(vault, "delete", away)
+    monkeypatch.setattr(vault, "remove", away)
     refused = admin.delete(f"/api/v1/trash/{row.pk}")
     assert (refused.status_code, refused.json()["error"]) == (
         409,
@@ -166,7 +171,11 @@ def test_what_a_person_deletes_for_good_is_ended_once_the_store_is_back(
             " It is being deleted for good as soon as the store allows it.",
         },
     )  # fmt: skip
-    monkeypatch.setattr(vault, "delete", whole)
+    with in_schema("acme"):  # nobody can read them any more, though all of them are still there
+        without_key = RecordingFile.objects.filter(wrapped_key=b"", peaks=b"", state="deleted")
+        assert (without_key.count(), files_in_store()) == (4, 5)
+        assert b"".join(vault.read(other.segments.get().file)) == content_of(other)
+    monkeypatch.setattr(vault, "remove", whole)
     keep_house_of("acme")
     row.refresh_from_db()
-    assert (row.state, row.deletion, files_in_store()) == ("deleted", "Deleted by admin. Deleted for good by t.", 0)
+    assert (row.state, row.deletion, files_in_store()) == ("deleted", "Deleted by admin. Deleted for good by t.", 1)

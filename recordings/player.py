@@ -7,7 +7,7 @@ from django.utils import timezone
 from cdr.ladder import Span, Track
 from cdr.models import CDR
 from recordings import drawing, peaks, words
-from recordings.drawing import Drawing
+from recordings.drawing import Drawing, Place
 from recordings.models import Gap, Recording, RecordingFile, Segment
 from recordings.timeline import Missing, Piece, Stretch, stretches_of
 
@@ -31,6 +31,7 @@ class Player:
     file: RecordingFile | None  # the first one: all segments of a recording are alike
     gaps: int
     missing_s: int
+    soundless_s: int  # of a film whose picture went on
     start_s: float = 0.0
     speeds: tuple[str, ...] = SPEEDS
 
@@ -41,7 +42,7 @@ class Player:
     @property
     def has_silence(self) -> bool:
         """Some gap takes time in the recording, so that it can be skipped."""
-        return any(not place.stretch.is_cut for place in self.drawing.places)
+        return bool(self.silences)
 
     @property
     def seconds(self) -> int:
@@ -53,7 +54,9 @@ class Player:
 
     @property
     def silences(self) -> list[tuple[int, int]]:
-        silent = [place.stretch for place in self.drawing.places if not place.stretch.is_cut]
+        """Where there is nothing to hear or see."""
+        whole = [place.stretch for place in self.drawing.places if not _is_only_sound(place)]
+        silent = [stretch for stretch in whole if not stretch.is_cut]
         return [(stretch.begin_ms, stretch.end_ms) for stretch in silent]
 
 
@@ -65,14 +68,16 @@ def player_of(recording: Recording, call: CDR | None, *, start_s: float = 0.0) -
     stretches = _stretches(recording, segments)
     is_dual = recording.dual_tracks and len(waveform.channels) == 2
     drawn = drawing.drawing_of(waveform.duration_ms, stretches, waveform, lanes=2 if is_dual else 1)
-    cut = [place for place in drawn.places if place.seconds]
+    gaps = [place for place in drawn.places if place.seconds]
+    missing = [place for place in gaps if not _is_only_sound(place)]
     return Player(
         recording=recording,
         drawing=drawn,
         lanes=_lanes(recording, call, is_dual=is_dual),
         file=files[0] if files else None,
-        gaps=len(cut),
-        missing_s=sum(place.seconds for place in cut),
+        gaps=len(missing),
+        missing_s=sum(place.seconds for place in missing),
+        soundless_s=sum(place.seconds for place in gaps if _is_only_sound(place)),
         start_s=min(max(start_s, 0.0), recording.duration_ms / 1000),
     )
 
@@ -98,6 +103,10 @@ def _span(stretch: Stretch) -> Span:
         what = f"Recorded, {stretch.gap.told[:1].lower()}{stretch.gap.told[1:]}" if stretch.gap else "Recorded"
         return Span("recording", stretch.since, stretch.until, what)
     return Span("paused-gap", stretch.since, stretch.until, stretch.gap.told)
+
+
+def _is_only_sound(place: Place) -> bool:
+    return place.stretch.gap is not None and place.stretch.gap.only_sound
 
 
 def _peaks(files: list[RecordingFile]) -> peaks.Peaks:

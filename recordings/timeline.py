@@ -110,19 +110,25 @@ def _inside(piece: Piece, gaps: Sequence[Missing], at: int, *, silent_pauses: bo
 
 
 def _parts(piece: Piece, gaps: Sequence[Missing]) -> list[tuple[datetime, datetime, Missing | None]]:
-    """The segment cut up at the gaps that lie in it."""
+    """The segment cut up at the gaps that lie in it. Where picture and sound are missing, the picture's gap counts."""
     parts: list[tuple[datetime, datetime, Missing | None]] = []
-    since = piece.since
+    for since, until, gap in _cut(piece.since, piece.until, [gap for gap in gaps if not gap.only_sound]):
+        parts += [(since, until, gap)] if gap else _cut(since, until, [gap for gap in gaps if gap.only_sound])
+    return parts
+
+
+def _cut(since: datetime, until: datetime, gaps: Sequence[Missing]) -> list[tuple[datetime, datetime, Missing | None]]:
+    parts: list[tuple[datetime, datetime, Missing | None]] = []
     for gap in gaps:
-        begin, end = max(gap.since, since), min(gap.until, piece.until)
+        begin, end = max(gap.since, since), min(gap.until, until)
         if begin >= end:
             continue
         if begin > since:
             parts.append((since, begin, None))
         parts.append((begin, end, gap))
         since = end
-    if since < piece.until or not parts:
-        parts.append((since, piece.until, None))
+    if since < until or not parts:
+        parts.append((since, until, None))
     return parts
 
 

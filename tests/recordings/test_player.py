@@ -41,6 +41,21 @@ def test_pauses_that_are_silent_can_be_skipped(acme: Tenant) -> None:
     assert (player.has_silence, player.silences, player.gaps, player.missing_s) == (True, [(2000, 4000)], 1, 2)
 
 
+def test_sound_that_is_paused_leaves_the_film_to_be_watched(acme: Tenant) -> None:
+    film = make_ready(10.0, medium="video", pause_style="silence")
+    pause(film, 2, 5, medium="audio")
+    player = player_of(film, None)
+    assert (player.has_silence, player.silences, player.gaps, player.missing_s, player.soundless_s) == (
+        False, [], 0, 0, 3,
+    )  # fmt: skip
+    assert [place.stretch.gap.told for place in player.drawing.places if place.stretch.gap] == [
+        "Sound paused by 101 by feature code"
+    ]
+    pause(film, 4, 7, medium="video")  # the picture as well, from the sound's last second on
+    player = player_of(film, None)
+    assert (player.silences, player.gaps, player.missing_s, player.soundless_s) == ([(4000, 7000)], 1, 3, 2)
+
+
 def test_pauses_that_were_cut_out_cannot(acme: Tenant) -> None:
     recording = make_ready(8.0)
     segment = recording.segments.get()

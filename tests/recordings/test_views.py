@@ -303,3 +303,13 @@ def test_recording_that_lacks_a_file_plays_and_says_so(admin: Client) -> None:
     assert f'src="{page_of(recording)}/file"' in page.content.decode()
     assert "1 gap of 0:03" in text(page)
     assert "The file of this part is missing" in text(page)
+
+
+def test_film_whose_sound_was_paused_says_so_and_skips_nothing(admin: Client) -> None:
+    film = make_ready(60.0, medium="video", pause_style="silence")
+    pause(film, 10, 40, medium="audio")
+    page = admin.get(page_of(film))
+    assert ", sound paused 0:30" in text(page)
+    assert "gap of" not in text(page)
+    assert "Skip gaps" not in text(page)
+    assert 'data-silences="[]"' in page.content.decode()

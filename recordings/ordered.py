@@ -22,6 +22,7 @@ from tenants.models import SwitchCommand, Tenant
 PATIENCE_SECONDS = 5.0
 LONGEST_WAIT_SECONDS = 10
 MOST_WAITING = 32  # of one process; whoever comes beyond gets what is known at once
+_FIRST_LOOK_SECONDS = 0.01  # mostly it is done at once; each further look comes later, up to
 _LOOK_SECONDS = 0.1
 _places = threading.BoundedSemaphore(MOST_WAITING)
 
@@ -77,11 +78,12 @@ def wait_for(ordered: Ordered, seconds: float = PATIENCE_SECONDS) -> Answer:
         return DONE
     has_place = _places.acquire(blocking=False)
     try:
-        deadline = time.monotonic() + (seconds if has_place else 0)
+        deadline, pause = time.monotonic() + (seconds if has_place else 0), _FIRST_LOOK_SECONDS
         while (answer := _look(ordered.commands)).status == "not_confirmed" and time.monotonic() < deadline:
             if not connection.in_atomic_block:
                 connection.close()  # back to the pool: whoever waits keeps nobody else from the database
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(min(pause, _LOOK_SECONDS))
+            pause *= 2
         return answer
     finally:
         if has_place:

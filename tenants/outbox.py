@@ -20,6 +20,7 @@ EXPIRED_AT_ONCE = 100  # then it is asked again what is the most urgent
 EXPIRE_SECONDS = 2.5
 _REASON_MAX = 300
 _PATIENCE_SECONDS = 1.0
+_BY_CONNECTOR = (Switch.Kind.ASTERISK, Switch.Kind.FREESWITCH)
 
 # The recordings room listens here: called with a command that was confirmed or has expired, in the same transaction.
 listeners: list[Callable[[SwitchCommand], None]] = []
@@ -166,12 +167,21 @@ def bell_of(token_hash: str) -> str:
     return f"voxledger:{connection.settings_dict['NAME']}:commands:{token_hash[:32]}"
 
 
+def bell_of_connector(switch_id: int) -> str:
+    """The one that a connector of ours listens to, which has no token."""
+    return f"voxledger:{connection.settings_dict['NAME']}:orders:{switch_id}"
+
+
 def _wake(switch: Switch) -> None:
     """Only shortens the wait: a switch asks again by itself, so a lost ring costs seconds."""
-    if not switch.token_hash:
+    if switch.kind in _BY_CONNECTOR:
+        bell = bell_of_connector(switch.pk)
+    elif switch.token_hash:
+        bell = bell_of(switch.token_hash)
+    else:
         return
     try:
-        _redis(settings.REDIS_LOCATION).publish(bell_of(switch.token_hash), b"1")
+        _redis(settings.REDIS_LOCATION).publish(bell, b"1")
     except redis.RedisError as error:
         log.warning("switch not woken", switch=switch.name, error=type(error).__name__)
 

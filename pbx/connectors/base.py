@@ -13,6 +13,7 @@ from django.db import DatabaseError, InterfaceError
 from cdr.callevents import CallEvent
 from pbx.connectors import portal
 from pbx.connectors.backoff import Backoff
+from pbx.connectors.bell import listen
 from pbx.connectors.orders import Command, Order
 from pbx.connectors.spool import Census, Spool
 from tenants.models import Switch
@@ -128,6 +129,14 @@ class SwitchConnector:
 
     async def _take_orders(self) -> None:
         """Orders of one segment one after the other: a stop that overtook its start would find nothing to stop."""
+        bell = asyncio.create_task(listen(self._switch.pk, self._may_have_orders.set))
+        try:
+            await self._take_orders_as_they_come()
+        finally:
+            bell.cancel()
+            await asyncio.gather(bell, return_exceptions=True)
+
+    async def _take_orders_as_they_come(self) -> None:
         while True:
             self._may_have_orders.clear()
             with contextlib.suppress(DatabaseError, InterfaceError, OSError):

@@ -10,9 +10,9 @@ if (sessionStorage.getItem("scroll back") === here()) {
   const at = Number(sessionStorage.getItem(here()) ?? 0);
   history.scrollRestoration = "manual";
   scrollTo(0, at);
-  addEventListener("load", () => {
-    scrollTo(0, at);
-    history.scrollRestoration = "auto";
+  addEventListener("load", () => scrollTo(0, at));
+  addEventListener("pagehide", () => {
+    history.scrollRestoration = "auto"; // not before: the browser would go to its own place, the top
   });
 }
 sessionStorage.removeItem("scroll back");

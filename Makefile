@@ -51,6 +51,9 @@ bench-push: $(VENV)/.dev ## Measure how soon a finished call is pushed
 bench-recordings: $(VENV)/.dev ## Measure how recordings are sent, sought in and examined
 	@$(BIN) -m benchmarks.recordings $(ARGS)
 
+bench-switches: $(VENV)/.dev ## Measure how soon a MESSAGE pauses on a real Asterisk, and what adapters digest
+	@$(BIN) -m benchmarks.switches $(ARGS)
+
 setup: $(VENV)/.dev ## Make the environment in .venv, and nothing else
 
 lock: .cache/lock/bin/uv ## Pin what requirements*.in ask for, with hashes and without addresses
@@ -90,4 +93,4 @@ $(VENV)/.browser: requirements-browser.lock $(VENV)/.dev
 	@$(PIP) -r requirements-browser.lock
 	@touch $@
 
-.PHONY: help run test fuzz test-asterisk test-browser lint bench bench-push bench-recordings chaos setup lock machine
+.PHONY: help run test fuzz test-asterisk test-browser lint bench bench-push bench-recordings bench-switches chaos setup lock machine

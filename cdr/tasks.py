@@ -1,13 +1,13 @@
 """Housekeeping of calls: close what fell silent, forget the events of what ended long ago."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from celery import shared_task
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from cdr import calls, exports
+from cdr import calls, exports, rates
 from tenants.models import Tenant
 from tenants.schemas import current_schema
 from tenants.tasks import tenant_task
@@ -50,3 +50,9 @@ def drop_old_exports() -> None:
 def drop_old_exports_of() -> None:
     while exports.drop_old(timezone.now()):
         pass
+
+
+@tenant_task(name="cdr.tasks.rate_again_of")
+def rate_again_of(since: str, until: str) -> None:
+    tenant = Tenant.objects.get(schema_name=current_schema())
+    rates.rate_all_again(tenant, datetime.fromisoformat(since), datetime.fromisoformat(until))

@@ -34,7 +34,7 @@ def _program(name: str, code: str, **options: object) -> Program:
     return Program(name, start, **{"stage": 1} | options)  # type: ignore[arg-type]
 
 
-def _look_until(supervisor: Supervisor, what: object, said: Said, *, seconds: float = 10) -> None:
+def _look_until(supervisor: Supervisor, what: object, said: Said, *, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while what not in said:
         assert time.monotonic() < deadline, said
@@ -42,7 +42,7 @@ def _look_until(supervisor: Supervisor, what: object, said: Said, *, seconds: fl
 
 
 def _wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while command_of(pid) is not None:
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -212,7 +212,7 @@ def answers(http_switch: Switch) -> Iterator[Answers]:
 
     def work(state: str, reason: str) -> None:
         try:
-            for _ in range(100):
+            for _ in range(1200):
                 if rows := outbox.pending_for(http_switch):
                     outbox.confirm(http_switch, rows[0].pk, SwitchCommand.State(state), reason)
                     return

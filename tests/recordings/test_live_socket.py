@@ -57,7 +57,7 @@ class Page:
         self.communicator = ApplicationCommunicator(application, scope)
 
     async def output(self) -> dict[str, Any]:
-        return dict(await self.communicator.receive_output(timeout=15))
+        return dict(await self.communicator.receive_output(timeout=60))
 
     async def hear(self) -> dict[str, Any]:
         message = await self.output()
@@ -83,7 +83,7 @@ async def opened(
         yield page
     finally:
         await page.communicator.send_input({"type": "websocket.disconnect", "code": 1001})
-        await page.communicator.wait(timeout=15)
+        await page.communicator.wait(timeout=60)
 
 
 async def accepted(page: Page) -> None:
@@ -102,7 +102,7 @@ def shown(message: dict[str, Any]) -> list[str]:
 
 async def sees(page: Page, recording: str) -> None:
     """The page comes to show this in its only row, whatever it shows on the way."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while shown(await page.hear()) != [recording]:
             pass
 
@@ -321,9 +321,10 @@ async def test_however_many_watch_and_change_a_tenant_is_read_seldom(
         before, begun = reads, asyncio.get_running_loop().time()
         for number in range(10):
             await play(stage, *of(f"s{number}", inbound()))
-        took = asyncio.get_running_loop().time() - begun
         await asyncio.sleep(1)
-        assert 1 <= reads - before <= (took + 1) / 0.5 + 1
+        seen = reads - before
+        took = asyncio.get_running_loop().time() - begun
+        assert 1 <= seen <= took / 0.5 + 1
     assert live_boards._halls[asyncio.get_running_loop()] == {}
 
 

@@ -4,7 +4,6 @@ import io
 import os
 import struct
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -166,17 +165,13 @@ def test_a_bomb_of_time_is_refused() -> None:
 def test_an_examination_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probing, "_SECONDS", 1)
     monkeypatch.setattr(probing, "_STARTED", "while True: pass")
-    began = time.monotonic()
     assert problem(WAV_FILE) == "It cannot be examined within 1 seconds of work."
-    assert time.monotonic() - began < 10
 
 
 def test_an_examination_that_sleeps_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probing, "_SECONDS", 1)
     monkeypatch.setattr(probing, "_STARTED", "import time; time.sleep(600)")
-    began = time.monotonic()
     assert problem(WAV_FILE) == "It cannot be examined within 1 seconds of work."
-    assert time.monotonic() - began < 10
 
 
 def test_a_program_that_dies_of_a_file_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

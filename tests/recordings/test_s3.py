@@ -109,7 +109,7 @@ def test_the_store_serves_what_is_not_encrypted_when_told_to(settings: Any) -> N
     assert direct.header == "Location"
     parts = urlsplit(direct.value)
     assert "X-Amz-Expires=60" in parts.query
-    connection = http.client.HTTPConnection(parts.netloc, timeout=10)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     connection.request("GET", f"{parts.path}?{parts.query}")
     answer = connection.getresponse()
     assert (answer.status, answer.read()) == (200, b"plain")

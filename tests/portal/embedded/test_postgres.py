@@ -43,7 +43,7 @@ def test_it_survives_a_kill_and_a_pid_file_that_names_another_process(server: Po
     server.ensure_database("voxledger")
     assert _execute(server, "SELECT count(*) FROM pg_database WHERE datname = 'voxledger'") == [(1,)]
     again.send_signal(signal.SIGINT)
-    assert again.wait(timeout=20) == 0
+    assert again.wait(timeout=60) == 0
 
 
 def test_a_left_over_one_is_stopped_before_a_child_is_spawned(server: Postgres) -> None:
@@ -55,7 +55,7 @@ def test_a_left_over_one_is_stopped_before_a_child_is_spawned(server: Postgres) 
     server.wait(child)
     assert server.pid() == child.pid != before
     child.send_signal(signal.SIGINT)
-    child.wait(timeout=20)
+    child.wait(timeout=60)
 
 
 def test_an_interrupted_first_start_is_begun_anew(server: Postgres) -> None:

@@ -35,7 +35,7 @@ def test_it_survives_a_kill_and_its_stale_socket(server: Valkey) -> None:
     with _client(server) as client:
         assert client.get("kept") == b"1"
     again.send_signal(signal.SIGTERM)
-    assert again.wait(timeout=20) == 0
+    assert again.wait(timeout=60) == 0
 
 
 def test_a_left_over_one_is_stopped_before_a_child_is_spawned(server: Valkey) -> None:
@@ -45,7 +45,7 @@ def test_a_left_over_one_is_stopped_before_a_child_is_spawned(server: Valkey) ->
     with _client(server) as client:
         assert client.info("server")["process_id"] == child.pid
     server.stop()
-    child.wait(timeout=20)
+    child.wait(timeout=60)
 
 
 def test_unreadable_data_is_set_aside(server: Valkey) -> None:

@@ -16,13 +16,15 @@ from django.utils import timezone
 from pbx.models import Quarantined
 from pbx.routes import Refusal
 from recordings import files, vault
+from recordings.errors import VaultError
 from recordings.files import FileRefusedError
 from recordings.models import RecordingFile
-from tenants.changes import Actor, announce
+from tenants.changes import SYSTEM, Actor, announce
 
 # What settled things are kept for, so that one can see what was done with them.
 KEPT_AFTER_SETTLING = timedelta(days=30)
 _PRUNED_AT_ONCE = 5_000
+_FILES_AT_ONCE = 200
 _GROUPED = 10_000
 MESSAGE_MAX = 500
 FULL = "quarantine_full"
@@ -170,6 +172,37 @@ def discard(actor: Actor, rows: QuerySet[Quarantined]) -> int:
         subject = f"{count} quarantined" if count > 1 else f"Quarantined {ids[0]}"
         announce(actor, "quarantine.discarded", subject=subject, subject_id=ids[0] if count == 1 else "")
     return count
+
+
+def expire_files() -> int:
+    """Takes out of the queue the files of which for so many days nobody has said whose they are. Their bytes are
+    somebody's voice and go at once. Returns how many."""
+    days = settings.RECORDING_QUARANTINE_DAYS
+    old = waiting().filter(kind=Quarantined.Kind.FILE, received_at__lt=timezone.now() - timedelta(days=days))
+    gone = sum(
+        _expire_file(row_id) for row_id in list(old.order_by("pk").values_list("pk", flat=True)[:_FILES_AT_ONCE])
+    )
+    if gone:
+        subject = f"{gone} file{'' if gone == 1 else 's'} of no recording"
+        announce(SYSTEM, "quarantine.discarded", subject=subject, after={"why": f"They waited for {days} days."})
+    return gone
+
+
+@transaction.atomic
+def _expire_file(row_id: int) -> bool:
+    row = waiting().select_for_update(skip_locked=True).filter(pk=row_id).first()
+    if row is None:
+        return False
+    try:
+        if (file := file_of(row)) is not None:
+            vault.delete(file)
+    except VaultError as error:  # the store is away; the next run tries again
+        log.error("quarantined file not deleted", quarantined_id=str(row_id), error=error.code)
+        transaction.set_rollback(True)
+        return False
+    row.state, row.settled_at = Quarantined.State.DISCARDED, timezone.now()
+    row.save(update_fields=["state", "settled_at"])
+    return True
 
 
 def prune() -> int:

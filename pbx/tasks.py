@@ -1,4 +1,4 @@
-"""Housekeeping of what came in: events that wait for their call, and quarantine that was settled long ago."""
+"""Housekeeping of what came in: events that wait for their call, and what has been in quarantine for long."""
 
 from datetime import timedelta
 
@@ -25,5 +25,7 @@ def sweep_held() -> None:
 @shared_task(name="pbx.tasks.prune_quarantine")
 def prune_quarantine() -> None:
     with in_schema("public"):
+        while quarantine.expire_files():
+            pass
         while quarantine.prune():
             pass

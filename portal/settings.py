@@ -391,6 +391,7 @@ RECORDING_UPLOAD_SECONDS = _number("RECORDING_UPLOAD_SECONDS", 3600, low=10, hig
 RECORDING_FILE_MINUTES = _number("RECORDING_FILE_MINUTES", 60, low=1, high=10_080)  # a file has, once its call is over
 # Of files that belong to no segment; beyond it they are refused.
 RECORDING_QUARANTINE_MAX = _number("RECORDING_QUARANTINE_MAX_MB", 10_240, high=10**6) * 1024 * 1024
+RECORDING_QUARANTINE_DAYS = _number("RECORDING_QUARANTINE_DAYS", 30, low=1, high=3650)  # of files of no tenant
 
 # --- Calls -------------------------------------------------------------------------------------------------
 HOLD_SECONDS = 60  # an event may wait this long for its call.started

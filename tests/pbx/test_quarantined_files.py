@@ -10,10 +10,13 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import AuditEntry, User
 from accounts.roles import Role
 from pbx import quarantine
 from pbx.models import Quarantined
+from pbx.tasks import prune_quarantine
+from recordings import vault
+from recordings.errors import StoreUnavailableError
 from recordings.files import FileRefusedError
 from recordings.models import Recording, RecordingFile
 from tenants.models import Switch, Tenant
@@ -94,6 +97,29 @@ def test_discarded_its_bytes_stay_a_month(desk: Client, stray: RecordingFile, me
     quarantine.prune()
     assert (Quarantined.objects.count(), lying_in(media_root)) == (0, 0)
     assert [row.state for row in RecordingFile.objects.all()] == ["deleted"]
+
+
+def test_what_nobody_claims_is_deleted_after_its_days(
+    desk: Client, stray: RecordingFile, media_root: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RECORDING_QUARANTINE_DAYS = 10
+    Quarantined.objects.update(received_at=timezone.now() - timedelta(days=9))
+    prune_quarantine()
+    assert (len(waiting()), lying_in(media_root)) == (1, 1)
+    Quarantined.objects.update(received_at=timezone.now() - timedelta(days=10))
+    with monkeypatch.context() as patched:
+        patched.setattr(vault, "remove", _away)
+        prune_quarantine()
+    assert (len(waiting()), lying_in(media_root)) == (1, 1)
+    prune_quarantine()
+    assert (waiting(), lying_in(media_root)) == ([], 0)
+    assert (Quarantined.objects.get().state, RecordingFile.objects.get().state) == ("discarded", "deleted")
+    (entry,) = AuditEntry.objects.filter(action="quarantine.discarded")
+    assert (entry.subject, entry.after) == ("1 file of no recording", {"why": "They waited for 10 days."})
+
+
+def _away(storage_key: str) -> None:
+    raise StoreUnavailableError
 
 
 def test_a_file_that_is_gone_is_said(desk: Client, stray: RecordingFile) -> None:

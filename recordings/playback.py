@@ -6,12 +6,14 @@ written down like a play. Otherwise the bytes go through here, in threads of the
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import structlog
 from asgiref.sync import sync_to_async
@@ -33,10 +35,12 @@ from tenants.schemas import current_schema, in_schema
 
 log = structlog.get_logger(__name__)
 
-READERS = 8  # files that are read at once; listeners wait for each other here, not for the server
+READERS = 64  # files that are read at once; listeners wait for each other here, not for the server
+READERS_OF_A_TENANT = 8  # while its store does not answer, the others are still played to
 MOST_AT_ONCE = 8  # blocks that are read at once for somebody who takes them quickly
 QUICK_SECONDS = 0.1
 _readers = ThreadPoolExecutor(READERS, thread_name_prefix="recording")
+_turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]]" = WeakKeyDictionary()
 
 
 class NotPlayableError(RefusedError):
@@ -163,7 +167,7 @@ class Sending(Iterator[bytes]):
     """The blocks on their way, counted; when it is closed the count is told, in the tenant it belongs to."""
 
     def __init__(self, blocks: Iterator[bytes], sent: Callable[[int], None]) -> None:
-        self._blocks, self._tell, self._schema = blocks, sent, current_schema()
+        self._blocks, self._tell, self.schema = blocks, sent, current_schema()
         self.sent, self._closed = 0, False
         self._lock = Lock()  # the listener may go while a thread reads
 
@@ -181,7 +185,7 @@ class Sending(Iterator[bytes]):
             try:
                 return list(islice(self._blocks, count))
             except VaultError as error:  # too late for another status: the connection breaks off
-                log.error("recording broke off", tenant=self._schema, error=error.code)
+                log.error("recording broke off", tenant=self.schema, error=error.code)
                 raise
 
     def close(self) -> None:
@@ -191,7 +195,7 @@ class Sending(Iterator[bytes]):
             self._closed = True
             if close := getattr(self._blocks, "close", None):
                 close()
-        with in_schema(self._schema):
+        with in_schema(self.schema):
             self._tell(self.sent)
 
 
@@ -213,10 +217,10 @@ async def _read_ahead(sending: Sending) -> AsyncIterator[bytes]:
     await sync_to_async(_release_connection)()
     loop = asyncio.get_running_loop()
     count = 1
-    ahead = loop.run_in_executor(_readers, sending.read, count)
+    ahead = loop.create_task(_read(sending, count))
     try:
         while blocks := await ahead:
-            ahead = loop.run_in_executor(_readers, sending.read, count)
+            ahead = loop.create_task(_read(sending, count))
             began = loop.time()
             for block in blocks:
                 sending.sent += len(block)
@@ -224,6 +228,22 @@ async def _read_ahead(sending: Sending) -> AsyncIterator[bytes]:
             count = min(count * 2, MOST_AT_ONCE) if loop.time() - began < QUICK_SECONDS else 1
     finally:
         ahead.cancel()
+
+
+async def _read(sending: Sending, count: int) -> list[bytes]:
+    """In a thread, when it is its tenant's turn. The turn ends with the thread's work: a listener who goes while the
+    store does not answer leaves the thread waiting."""
+    loop = asyncio.get_running_loop()
+    turn = _turns.setdefault(loop, {}).setdefault(sending.schema, asyncio.Semaphore(READERS_OF_A_TENANT))
+    await turn.acquire()
+    reading = _readers.submit(sending.read, count)
+    reading.add_done_callback(partial(_end_turn, loop, turn))
+    return await asyncio.wrap_future(reading)
+
+
+def _end_turn(loop: asyncio.AbstractEventLoop, turn: asyncio.Semaphore, _: "Future[list[bytes]]") -> None:
+    with suppress(RuntimeError):  # the server has ended meanwhile
+        loop.call_soon_threadsafe(turn.release)
 
 
 def _release_connection() -> None:

@@ -2,6 +2,9 @@
 
 import asyncio
 import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import httpx
@@ -297,10 +300,10 @@ def listener() -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(django_application), base_url="http://acme.portal.test")
 
 
-def _make(seconds: float) -> tuple[int, str, bytes]:
-    connection.set_schema("acme")
+def _make(seconds: float, host: str = "acme") -> tuple[int, str, bytes]:
+    connection.set_schema(host)
     recording = make_ready(seconds)
-    token = program().defaults["HTTP_AUTHORIZATION"]
+    token = program(host=host).defaults["HTTP_AUTHORIZATION"]
     return recording.pk, token, content_of(recording)
 
 
@@ -353,6 +356,45 @@ async def test_asgi_sends_no_more_once_the_listener_has_gone(tenants: None) -> N
     assert 0 < len(sent) < len(whole)
     (counted,) = await sync_to_async(_plays)()
     assert len(sent) <= counted <= len(sent) + playback.vault.BLOCK
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_store_that_does_not_answer_one_tenant_freezes_no_other(
+    tenants: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(playback, "READERS_OF_A_TENANT", 2)
+    answers, stuck, whole_read = Event(), list[str](), playback.vault.read
+
+    def stalled(file: RecordingFile, start: int, end: int) -> Iterator[bytes]:
+        blocks = whole_read(file, start, end)
+        return blocks if file.storage_key.startswith("globex/") else waits(file.storage_key, blocks)
+
+    def waits(storage_key: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        stuck.append(storage_key)
+        assert answers.wait(60)
+        yield from blocks
+
+    acme, globex = [await sync_to_async(_make)(2.0, host) for host in ("acme", "globex")]
+    monkeypatch.setattr(playback.vault, "read", stalled)
+    with ThreadPoolExecutor(3) as readers:
+        monkeypatch.setattr(playback, "_readers", readers)
+        try:
+            stalling = [asyncio.create_task(_heard(*acme[:2], "acme")) for _ in range(4)]
+            async with asyncio.timeout(60):
+                while len(stuck) < 2:
+                    await asyncio.sleep(0.02)
+                assert await _heard(*globex[:2], "globex") == globex[2]
+            assert len(stuck) == 2
+        finally:
+            answers.set()
+        assert await asyncio.gather(*stalling) == [acme[2]] * 4
+
+
+async def _heard(recording_id: int, token: str, host: str) -> bytes:
+    transport = httpx.ASGITransport(django_application)
+    async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}.portal.test") as client:
+        answer = await client.get(f"/api/v1/recordings/{recording_id}/file", headers={"authorization": token})
+    return answer.content
 
 
 @pytest.mark.django_db(transaction=True)

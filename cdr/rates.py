@@ -51,6 +51,8 @@ class RateForm(forms.ModelForm):  # type: ignore[type-arg]
         }  # fmt: skip
         help_texts = {
             "prefix": "The beginning of the called number; the longest wins. Empty fits every number.",
+            "valid_from": "A day or a moment, as in 2026-01-01 or 2026-01-01 08:00. Empty: from ever.",
+            "valid_until": "It ends before this moment. Empty: for ever.",
             "postcall_surcharge": "A fraction of the price: 0.1 is 10 %.",
         }
 

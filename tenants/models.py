@@ -260,6 +260,9 @@ class SwitchCommand(models.Model):
         ordering = ["id"]
         indexes = [
             models.Index(fields=["switch", "id"], condition=Q(state="pending"), name="command_pending_by_switch"),
+            models.Index(
+                fields=["-confirmed_at"], condition=Q(state__in=["failed", "expired"]), name="command_failed_lately"
+            ),
             models.Index(fields=["session_id"], name="command_by_session"),
             models.Index(fields=["recording_id"], name="command_by_recording"),  # finds whose a file is
         ]

@@ -40,6 +40,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "chart": pulse.chart_of(minutes),
         "queues": queues,
         "quarantine": queues[-1],
+        "failed": pulse.failed_commands(now),
         "failing": pulse.failing_endpoints(now),
         "disks": pulse.disks(),
         "database": pulse.database_size(),

@@ -120,6 +120,36 @@ def queues() -> list[Queue]:
 
 
 @dataclass(frozen=True)
+class FailedCommands:
+    """Recording commands of the last hour that came to nothing, and what became of the last one."""
+
+    count: int
+    command: str
+    switch: Switch
+    reason: str
+
+    @property
+    def is_more(self) -> bool:
+        return self.count > COUNTED
+
+    @property
+    def shown(self) -> int:
+        return min(self.count, COUNTED)
+
+
+def failed_commands(now: datetime) -> FailedCommands | None:
+    """Calls that should have been recorded, or paused, and were not; those of all tenants."""
+    ended = (SwitchCommand.State.FAILED, SwitchCommand.State.EXPIRED)
+    failed = SwitchCommand.objects.filter(state__in=ended, confirmed_at__gte=now - timedelta(hours=1))
+    recording = failed.exclude(command=SwitchCommand.Command.LAUNCH).order_by("-confirmed_at")
+    last = recording.select_related("switch").first()
+    if last is None:
+        return None
+    count = len(recording.values_list("pk")[: COUNTED + 1])
+    return FailedCommands(count, last.get_command_display(), last.switch, last.reason)
+
+
+@dataclass(frozen=True)
 class FailingEndpoint:
     tenant_id: int
     tenant: str

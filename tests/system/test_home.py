@@ -48,6 +48,26 @@ def test_calls_are_counted_by_the_minute_in_which_they_began(desk: Client) -> No
     assert page.count('<rect class="hit"') == 60
 
 
+def command(switch: Switch, state: str, minutes: float, **more: object) -> None:
+    about = {"command": "start_recording", "session_id": "s", "recording_id": "1", "medium": "audio", **more}
+    confirmed_at = NOW - timedelta(minutes=minutes)
+    SwitchCommand.objects.create(switch=switch, tenant_id=1, state=state, confirmed_at=confirmed_at, **about)
+
+
+def test_recording_commands_that_failed_in_the_last_hour_are_shown(desk: Client) -> None:
+    node = Switch.objects.create(name="Node", kind="http", last_event_at=NOW)
+    for state, minutes in (("done", 1), ("failed", 61), ("expired", 61)):
+        command(node, state, minutes)
+    command(node, "expired", 1, command="launch_call")
+    assert "recording command" not in seen(desk)
+    command(node, "failed", 2, command="pause_recording", reason="No such channel.")
+    assert (
+        "1 recording command failed in the last hour. The last one: pause, Node. No such channel. Open switch"
+    ) in seen(desk)
+    command(node, "expired", 1, command="stop_recording", reason="The switch did not confirm it in time.")
+    assert "2 recording commands failed in the last hour. The last one: stop, Node. The switch did not" in seen(desk)
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -11,6 +11,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -126,7 +127,16 @@ def running_edge(found: Places, *, switch_port: int, control_port: int, trunks: 
             _wait_until_answering(edge, process)
             yield edge
         finally:
-            process.communicate()
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """One that is told to end while it has hardly begun waits a minute for processes of its own."""
+    try:
+        process.communicate(timeout=10)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def _command(folder: Path) -> list[str]:

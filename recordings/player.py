@@ -1,11 +1,14 @@
 """What the player shows of one recording: its waveform and gaps, who speaks in which lane, where its file is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from django.utils import timezone
 
+from cdr.callevents import CALLER_LEG, PartyKind
 from cdr.ladder import Span, Track
-from cdr.models import CDR
+from cdr.models import CDR, Target
 from recordings import drawing, peaks, words
 from recordings.drawing import Drawing, Place
 from recordings.models import Gap, Recording, RecordingFile, Segment
@@ -73,7 +76,7 @@ def player_of(recording: Recording, call: CDR | None, *, start_s: float = 0.0) -
     return Player(
         recording=recording,
         drawing=drawn,
-        lanes=_lanes(recording, call, is_dual=is_dual),
+        lanes=_lanes(recording, call, segments) if is_dual else (),
         file=files[0] if files else None,
         gaps=len(missing),
         missing_s=sum(place.seconds for place in missing),
@@ -146,15 +149,42 @@ def _ready_file(segment: Segment) -> RecordingFile | None:
     return file if file and file.state == RecordingFile.State.READY else None
 
 
-def _lanes(recording: Recording, call: CDR | None, *, is_dual: bool) -> tuple[Lane, ...]:
-    """The caller, and the other side: the extensions that were in it, else the number that was called."""
-    if not is_dual:
-        return ()
+def _lanes(recording: Recording, call: CDR | None, segments: Sequence[Segment]) -> tuple[Lane, Lane]:
+    """The caller, and the other side: the extensions that were in it, else the number that was called. In a segment
+    that the caller was not in any more, whoever had been in the call the longest has the caller's track."""
+    if call and any(_is_without_caller(segment) for segment in segments):
+        targets = [each for each in call.targets.all() if each.answered_time and each.kind != PartyKind.SERVICE]
+        sides = [_sides(recording, segment, targets) for segment in segments if _ready_file(segment)]
+        first, other = ([side[track] for side in sides if side[track]] for track in (0, 1))
+        if first and other:
+            return Lane(_one_after_the_other(first)), Lane(_one_after_the_other(other))
     others = [number for number in recording.extensions if number != recording.caller] or [recording.callee]
     return (
         Lane(recording.caller, call.caller_display_name if call else ""),
         Lane(", ".join(others), call.final_display_name if call and len(others) == 1 else ""),
     )
+
+
+def _is_without_caller(segment: Segment) -> bool:
+    return bool(segment.legs) and all(target_id != CALLER_LEG for _, target_id in segment.legs)
+
+
+def _sides(recording: Recording, segment: Segment, targets: Sequence[Target]) -> tuple[str, str]:
+    """Who is heard on each track of it: those who were connected while it ran, in the order in which they came."""
+    since, until = segment.started_at or recording.created_at, segment.ended_at or recording.ended_at
+    there = [
+        target
+        for target in sorted(targets, key=lambda target: target.answered_time or target.start_time)
+        if target.ended_time > since and (until is None or (target.answered_time or since) < until)
+    ]
+    numbers = list(dict.fromkeys(target.callee for target in there))
+    if not _is_without_caller(segment):
+        return recording.caller, ", ".join(numbers)
+    return ", ".join(numbers[:1]), ", ".join(numbers[1:])
+
+
+def _one_after_the_other(sides: Sequence[str]) -> str:
+    return ", then ".join(side for before, side in pairwise(["", *sides]) if side != before)
 
 
 def start_of(text: str) -> float:

@@ -8,7 +8,7 @@ from recordings.models import Recording
 from recordings.player import Lane, player_of, start_of, track_of
 from recordings.words import gap_words
 from tenants.models import Tenant
-from tests.cdr.rows import make_call
+from tests.cdr.rows import make_call, make_target
 from tests.recordings.played import NOON, make_ready, pause
 
 pytestmark = pytest.mark.django_db
@@ -19,6 +19,26 @@ def test_sides_of_a_recording_with_two_tracks(acme: Tenant) -> None:
     recording = make_ready(2.0, channels=2, session_id="s-1", extensions=["103"])
     assert player_of(recording, call).lanes == (Lane("1888722", "Ada"), Lane("103", "Sam"))
     assert player_of(recording, None).lanes == (Lane("1888722"), Lane("103"))
+
+
+def test_sides_change_with_the_segment_once_the_caller_has_left(acme: Tenant) -> None:
+    """101 is called, hands the call to 102 and leaves; then the caller leaves, and 102 talks to 103."""
+    recording = make_ready(10.0, 5.0, 5.0, channels=2, session_id="s-1", extensions=["101", "102", "103"])
+    call = make_call(1, session_id="s-1", start_time=NOON, caller_display_name="Ada")
+    legs = (["caller", "a"], ["caller", "b"], ["b", "c"])
+    for segment, targets in zip(recording.segments.order_by("number"), legs, strict=True):
+        segment.legs = [["s-1", target_id] for target_id in targets]
+        segment.save()
+    for position, (target_id, number, since, until) in enumerate(
+        [("q", "8000", 0, 20), ("a", "101", 0, 10), ("b", "102", 10, 20), ("c", "103", 15, 20)]
+    ):
+        make_target(
+            call, position, target_id=target_id, callee=number, kind="service" if target_id == "q" else "extension",
+            answered_time=NOON + timedelta(seconds=since), ended_time=NOON + timedelta(seconds=until),
+        )  # fmt: skip
+    assert player_of(recording, call).lanes == (Lane("1888722, then 102"), Lane("101, then 102, then 103"))
+    recording.segments.filter(number=3).delete()
+    assert player_of(recording, call).lanes == (Lane("1888722", "Ada"), Lane("101, 102, 103"))
 
 
 def test_sides_when_several_took_part(acme: Tenant) -> None:

@@ -88,7 +88,9 @@ class Desk:
             raise RefusedError(403, "Forbidden", "The realm is no SIP domain of ours")
         self._slow_down(tenant, message, credentials)
         with in_schema(tenant.schema_name), structlog.contextvars.bound_contextvars(tenant=tenant.schema_name):
-            proof = self._nonces.prove(credentials, _ha1(credentials), "MESSAGE", self._clock())
+            proof = self._nonces.prove(
+                credentials, _ha1(credentials), "MESSAGE", source=message.source, now=self._clock()
+            )
             if proof is Proof.STALE:
                 self._note_once(tenant, message, credentials.username, "stale nonce", 407)
                 return self._challenged(message, realm=credentials.realm, stale=True)
@@ -129,7 +131,7 @@ class Desk:
         realm = realm or next((each for each in named if _tenant_of(each)), "")
         if not realm:
             raise RefusedError(403, "Forbidden", "Neither From nor the request names a SIP domain of ours")
-        told = challenge(realm.lower(), self._nonces.new(self._clock()), stale=stale)
+        told = challenge(realm.lower(), self._nonces.new(message.source, self._clock()), stale=stale)
         if is_ours:
             return Reply(407, "Proxy Authentication Required", challenge=("Proxy-Authenticate", told))
         return Reply(401, "Unauthorized", challenge=("WWW-Authenticate", told))

@@ -45,7 +45,7 @@ class Credentials:
 class Proof(Enum):
     RIGHT = "right"
     WRONG = "wrong"
-    STALE = "stale"  # right, under a nonce that has expired or was used: ask again, the phone need not ask its user
+    STALE = "stale"  # says nothing, be it right or not: the nonce is old, used, or was not given to that source
 
 
 def parse(header: str) -> Credentials:
@@ -98,25 +98,32 @@ def means(uri: str, request_uri: str) -> bool:
 
 
 class Nonces:
-    """Made and recognised by their seal, so that only used ones are kept; `now` is a clock in seconds."""
+    """Made and recognised by their seal, so that only used ones are kept; `now` is a clock in seconds.
+
+    A nonce is good for the source it was sent to: nobody can answer, or answer wrongly, in the name of an address
+    at which he does not receive.
+    """
 
     def __init__(self, key: bytes, lifetime: float = LIFETIME_SECONDS) -> None:
         self._key, self._lifetime = key, lifetime
         self._used: OrderedDict[str, tuple[float, int]] = OrderedDict()  # when it expires, the highest nc
         self._forgotten = float("-inf")  # what expires by then may have been used: nobody remembers
 
-    def new(self, now: float) -> str:
+    def new(self, source: str, now: float) -> str:
         body = int(now * 1000).to_bytes(_STAMP, "big") + secrets.token_bytes(_RANDOM)
-        return urlsafe_b64encode(body + self._seal(body)).decode()
+        return urlsafe_b64encode(body + self._seal(body, source)).decode()
 
-    def prove(self, credentials: Credentials, ha1: str, method: str, now: float) -> Proof:
-        """Whether the credentials are right, and under a nonce of ours that they may use. Uses it up when they are."""
+    def prove(self, credentials: Credentials, ha1: str, method: str, *, source: str, now: float) -> Proof:
+        """Whether the credentials are right, under a fresh nonce of that source. Uses the nonce up when they are.
+
+        Under any other nonce the response is not even looked at, so that nobody learns by it whether a guess is right.
+        """
+        made = self._made_at(credentials.nonce, source)
+        if made is None or not 0 <= now - made <= self._lifetime:
+            return Proof.STALE
         expected = response_to(ha1, method, credentials)
         if not hmac.compare_digest(expected.encode(), credentials.response.lower().encode(errors="replace")):
             return Proof.WRONG
-        made = self._made_at(credentials.nonce)
-        if made is None or not 0 <= now - made <= self._lifetime:
-            return Proof.STALE
         return Proof.RIGHT if self._use(credentials, made + self._lifetime, now) else Proof.STALE
 
     def _use(self, credentials: Credentials, expires: float, now: float) -> bool:
@@ -132,18 +139,18 @@ class Nonces:
         self._used[credentials.nonce] = (expires, count)
         return True
 
-    def _made_at(self, nonce: str) -> float | None:
+    def _made_at(self, nonce: str, source: str) -> float | None:
         try:
             raw = urlsafe_b64decode(nonce.encode("ascii"))
         except (Base64Error, ValueError):
             return None
         body, seal = raw[:-_SEAL], raw[-_SEAL:]
-        if len(body) != _STAMP + _RANDOM or not hmac.compare_digest(seal, self._seal(body)):
+        if len(body) != _STAMP + _RANDOM or not hmac.compare_digest(seal, self._seal(body, source)):
             return None
         return int.from_bytes(body[:_STAMP], "big") / 1000
 
-    def _seal(self, body: bytes) -> bytes:
-        return hmac.digest(self._key, body, "sha256")[:_SEAL]
+    def _seal(self, body: bytes, source: str) -> bytes:
+        return hmac.digest(self._key, body + source.encode(), "sha256")[:_SEAL]
 
 
 def _parameters(text: str) -> dict[str, str]:

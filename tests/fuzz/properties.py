@@ -25,7 +25,7 @@ from tests.pbx.sip.test_listener import IN_DIALOG, PRINTED, sample
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 LINE_MAX, MESSAGE_MAX, HEADERS_MAX, BODY_MAX = 200, 1_000, 1_000, 4_000  # small, so that they are met often
-CHALLENGE = digest.challenge("test.io", digest.Nonces(b"k" * 32).new(1000.0))
+CHALLENGE = digest.challenge("test.io", digest.Nonces(b"k" * 32).new("192.0.2.7", 1000.0))
 
 # --- Bytes ---------------------------------------------------------------------------------------------------
 
@@ -116,7 +116,8 @@ def sip_credentials(data: bytes, uri: str) -> None:
     except digest.MalformedError:
         return
     digest.means(told.uri, uri)
-    assert digest.Nonces(b"k" * 32).prove(told, "0" * 32, "MESSAGE", 1001.0) is digest.Proof.WRONG
+    proof = digest.Nonces(b"k" * 32).prove(told, "0" * 32, "MESSAGE", source="192.0.2.7", now=1001.0)
+    assert proof is not digest.Proof.RIGHT
 
 
 @given(st.lists(st.text(max_size=60) | st.sampled_from(media_control.CONTENT_TYPES), max_size=3),

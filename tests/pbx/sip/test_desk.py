@@ -264,6 +264,26 @@ def test_guessing_is_slowed_down_for_who_guesses_alone(obeying: Stage, desk: Des
     ]
 
 
+def test_nobody_locks_a_phone_out_in_whose_name_he_sends(obeying: Stage, desk: Desk) -> None:
+    """Who writes the phone's address onto his datagrams does not see the challenges that go there."""
+    own = header(desk.answer(message(source="192.0.2.66")), password="wrong password")
+    made_up = own.replace('nonce="', 'nonce="garbage')
+    for authorization in (own, made_up) * 30:
+        reply = desk.answer(message(authorization=authorization))
+        assert (reply.code, reply.challenge is not None and "stale=true" in reply.challenge[1]) == (407, True)
+    assert send(desk, message()) == Reply(200, "OK")
+
+
+def test_a_right_guess_under_a_foreign_nonce_looks_like_a_wrong_one(stage: Stage, desk: Desk) -> None:
+    foreign = desk.answer(message(source="192.0.2.66"))
+    replies = [
+        desk.answer(message(authorization=header(foreign, password=each))) for each in (PASSWORD, "wrong password")
+    ]
+    kinds = [(each.code, each.challenge is not None and "stale=true" in each.challenge[1]) for each in replies]
+    assert kinds == [(407, True)] * 2
+    assert commands(stage) == []
+
+
 def noted(schema: str) -> list[tuple[str, str, str, int]]:
     with in_schema(schema):
         rows = AuditEntry.objects.filter(action="recording.sip_message").order_by("id")

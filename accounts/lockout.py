@@ -15,8 +15,11 @@ def client_ip(request: HttpRequest) -> str:
 
 
 def address_behind(peer: str, forwarded: str) -> str:
-    """The peer's address; X-Forwarded-For is believed only from TRUSTED_PROXIES, from the right."""
-    trusted = settings.TRUSTED_PROXIES
+    """The address nearest to who speaks: X-Forwarded-For is believed from TRUSTED_PROXIES only, from the right.
+
+    The leftmost when all are trusted: phones in a proxy's own network are not one address.
+    """
+    trusted, nearest = settings.TRUSTED_PROXIES, peer
     if not trusted:
         return peer
     hops = [part.strip() for part in forwarded.split(",") if part.strip()]
@@ -25,9 +28,10 @@ def address_behind(peer: str, forwarded: str) -> str:
             address = ip_address(hop)
         except ValueError:
             break
+        nearest = str(address)
         if not any(address in network for network in trusted):
-            return str(address)
-    return peer
+            break
+    return nearest
 
 
 def username_of(request: HttpRequest, credentials: Mapping[str, Any] | None = None) -> str:

@@ -92,13 +92,15 @@ class Desk:
                 credentials, _ha1(credentials), "MESSAGE", source=message.source, now=self._clock()
             )
             if proof is Proof.STALE:
-                self._note_once(tenant, message, credentials.username, "stale nonce", 407)
-                return self._challenged(message, realm=credentials.realm, stale=True)
+                reply = self._challenged(message, realm=credentials.realm, stale=True)
+                self._note_once(tenant, message, credentials.username, "stale nonce", reply.code)
+                return reply
             actor = _phone(credentials.username, message)
             if proof is Proof.WRONG:
                 self._guesses.note(message.source, _account(credentials), self._clock())
-                _note(actor, "", "wrong password", 401)
-                return self._challenged(message, realm=credentials.realm)
+                reply = self._challenged(message, realm=credentials.realm)
+                _note(actor, reply.code, cause="wrong password")
+                return reply
             return _acted(tenant, actor, message)
 
     def _read(self, message: Message) -> Credentials:
@@ -117,12 +119,12 @@ class Desk:
             self._note_once(tenant, message, credentials.username, "too many wrong passwords", 403)
             raise RefusedError(403, "Forbidden", "Too many wrong passwords: wait", retry_after=wait)
 
-    def _note_once(self, tenant: Tenant | None, message: Message, username: str, what: str, code: int) -> None:
+    def _note_once(self, tenant: Tenant | None, message: Message, username: str, cause: str, code: int) -> None:
         """Who goes on and on fills no trail: the same again is noted a minute later. Of no tenant: in the system's."""
         schema, actor = tenant.schema_name if tenant else "public", _phone(username, message)
-        if self._noted.is_new(self._clock(), schema, message.source, actor.name, what):
+        if self._noted.is_new(self._clock(), schema, message.source, actor.name, cause):
             with in_schema(schema):
-                _note(actor, "", what, code)
+                _note(actor, code, cause=cause)
 
     def _challenged(self, message: Message, *, realm: str = "", stale: bool = False) -> Reply:
         """407 from the proxy of a domain; 401 when the request names this listener itself."""
@@ -170,7 +172,7 @@ def _acted(tenant: Tenant, actor: Actor, message: Message) -> Reply:
         reply = _obeyed(tenant, actor, wish, session_id)
     except RefusedError as refused:
         reply = refused.reply
-    _note(actor, session_id, command, reply.code)
+    _note(actor, reply.code, session_id=session_id, command=command, cause=reply.warning)
     return reply
 
 
@@ -225,9 +227,11 @@ def _is_somebody_elses(tenant: Tenant, session_id: str) -> bool:
         return SessionRoute.objects.filter(session_id=session_id).exclude(tenant_id=tenant.pk).exists()
 
 
-def _note(actor: Actor, session_id: str, command: str, code: int) -> None:
+def _note(actor: Actor, code: int, *, session_id: str = "", command: str = "", cause: str = "") -> None:
+    """The code is the one that went out; the cause says why it is no 200."""
+    told = {"command": command, "code": code, "cause": cause}
     announce(
         actor, "recording.sip_message", subject=session_id or "no session", subject_id=session_id,
-        after={"command": command, "code": code},
+        after=told,
     )  # fmt: skip
-    log.info("sip message answered", session_id=session_id, extension=actor.name, command=command, code=code)
+    log.info("sip message answered", session_id=session_id, extension=actor.name, **told)

@@ -216,7 +216,7 @@ def test_nobody_is_challenged(stage: Stage, desk: Desk) -> None:
 def test_a_wrong_password_and_an_unknown_extension_get_the_same(stage: Stage, desk: Desk, number: str) -> None:
     reply = send(desk, message(), number, password="wrong password")
     assert (reply.code, reply.challenge is not None and "stale" in reply.challenge[1]) == (407, False)
-    assert AuditEntry.objects.filter(actor=number, after__command="wrong password").count() == 1
+    assert AuditEntry.objects.filter(actor=number, after__cause="wrong password").count() == 1
 
 
 def test_a_disabled_extension_may_nothing(stage: Stage, desk: Desk) -> None:
@@ -258,10 +258,8 @@ def test_guessing_is_slowed_down_for_who_guesses_alone(obeying: Stage, desk: Des
     assert send(desk, message(source="192.0.2.8")).code == 200
     clock.now += 301
     assert send(desk, message()).code == 200
-    assert AuditEntry.objects.filter(after__command="wrong password").count() == 10
-    assert [each.after["code"] for each in AuditEntry.objects.filter(after__command="too many wrong passwords")] == [
-        403
-    ]
+    assert AuditEntry.objects.filter(after__cause="wrong password").count() == 10
+    assert [each.after["code"] for each in AuditEntry.objects.filter(after__cause="too many wrong passwords")] == [403]
 
 
 def test_nobody_locks_a_phone_out_in_whose_name_he_sends(obeying: Stage, desk: Desk) -> None:
@@ -284,10 +282,10 @@ def test_a_right_guess_under_a_foreign_nonce_looks_like_a_wrong_one(stage: Stage
     assert commands(stage) == []
 
 
-def noted(schema: str) -> list[tuple[str, str, str, int]]:
+def noted(schema: str) -> list[tuple[str, str, int, str, str]]:
     with in_schema(schema):
         rows = AuditEntry.objects.filter(action="recording.sip_message").order_by("id")
-        return [(row.actor, row.address, row.after["command"], row.after["code"]) for row in rows]
+        return [(row.actor, row.address, *(row.after[key] for key in ("code", "command", "cause"))) for row in rows]
 
 
 def test_every_attempt_is_audited_and_a_repeat_a_minute_later(obeying: Stage, desk: Desk, clock: Clock) -> None:
@@ -302,22 +300,37 @@ def test_every_attempt_is_audited_and_a_repeat_a_minute_later(obeying: Stage, de
     send(desk, message(body=BODY.replace(SESSION.encode(), b"777")))
     send(desk, message(), "102")
     assert noted("acme") == [
-        ("101", "192.0.2.7", pause, 200),
-        ("101", "192.0.2.7", "stale nonce", 407),
-        ("unknown", "192.0.2.7", "malformed credentials", 400),
-        ("101", "192.0.2.7", "", 400),
-        ("101", "192.0.2.7", pause, 404),
-        ("102", "192.0.2.7", pause, 403),
+        ("101", "192.0.2.7", 200, pause, ""),
+        ("101", "192.0.2.7", 407, "", "stale nonce"),
+        ("unknown", "192.0.2.7", 400, "", "malformed credentials"),
+        ("101", "192.0.2.7", 400, "", "operation and session_id must be texts"),
+        ("101", "192.0.2.7", 404, pause, "There is no such call in progress."),
+        ("102", "192.0.2.7", 403, pause, "Only an extension that is connected in this call may control its recording."),
     ]
     clock.now += 61
     desk.answer(message(authorization=told))
-    assert noted("acme")[6:] == [("101", "192.0.2.7", "stale nonce", 407)]
+    assert noted("acme")[6:] == [("101", "192.0.2.7", 407, "", "stale nonce")]
+
+
+@pytest.mark.parametrize(("request_domain", "code"), [("acme.test", 407), ("192.0.2.1", 401)])
+def test_trail_tells_the_code_that_went_out(
+    obeying: Stage, desk: Desk, clock: Clock, request_domain: str, code: int
+) -> None:
+    told = message(request_domain=request_domain)
+    old = header(desk.answer(told))
+    clock.now += 61
+    assert desk.answer(replace(told, authorization=old)).code == code
+    assert send(desk, told, password="wrong password").code == code
+    assert noted("acme") == [
+        ("101", "192.0.2.7", code, "", "stale nonce"),
+        ("101", "192.0.2.7", code, "", "wrong password"),
+    ]
 
 
 def test_attempt_at_nobodys_realm_is_in_the_systems_trail(stage: Stage, desk: Desk) -> None:
     told = header(desk.answer(message()), realm="evil.test")
     assert desk.answer(message(authorization=told)).code == 403
-    assert noted("public") == [("101", "192.0.2.7", "unknown realm", 403)]
+    assert noted("public") == [("101", "192.0.2.7", 403, "", "unknown realm")]
     assert noted("acme") == []
 
 

@@ -16,7 +16,7 @@ from accounts.models import ExtensionCredential
 from cdr import calls
 from pbx.sip import media_control
 from pbx.sip.digest import Credentials, MalformedError, Nonces, Proof, challenge, means, parse
-from pbx.sip.guesses import Guesses, Noted
+from pbx.sip.guesses import MOST_GUESSES_NOTED, MOST_OF_AN_ADDRESS, Guesses, Noted
 from pbx.sip.media_control import RefusedBodyError, Wish
 from recordings import control
 from recordings.books import Via
@@ -69,7 +69,8 @@ class Desk:
     """Answers messages, one at a time or many in threads."""
 
     def __init__(self, key: bytes, *, clock: Callable[[], float] = time.time) -> None:
-        self._nonces, self._guesses, self._noted, self._clock = Nonces(key), Guesses(), Noted(), clock
+        self._nonces, self._guesses, self._clock = Nonces(key), Guesses(), clock
+        self._noted, self._noted_guesses = Noted(), Noted(MOST_OF_AN_ADDRESS, MOST_GUESSES_NOTED)
 
     def answer(self, message: Message) -> Reply:
         with in_schema("public"):
@@ -99,7 +100,9 @@ class Desk:
             if proof is Proof.WRONG:
                 self._guesses.note(message.source, _account(credentials), self._clock())
                 reply = self._challenged(message, realm=credentials.realm)
-                _note(actor, reply.code, cause="wrong password")
+                left_out = self._noted_guesses.left_out(self._clock(), tenant.schema_name, message.source)
+                if left_out is not None:
+                    _note(actor, reply.code, cause="wrong password", left_out=left_out)
                 return reply
             return _acted(tenant, actor, message)
 
@@ -121,10 +124,11 @@ class Desk:
 
     def _note_once(self, tenant: Tenant | None, message: Message, username: str, cause: str, code: int) -> None:
         """Who goes on and on fills no trail: the same again is noted a minute later. Of no tenant: in the system's."""
-        schema, actor = tenant.schema_name if tenant else "public", _phone(username, message)
-        if self._noted.is_new(self._clock(), schema, message.source, actor.name, cause):
+        schema = tenant.schema_name if tenant else "public"
+        left_out = self._noted.left_out(self._clock(), schema, message.source, cause)
+        if left_out is not None:
             with in_schema(schema):
-                _note(actor, code, cause=cause)
+                _note(_phone(username, message), code, cause=cause, left_out=left_out)
 
     def _challenged(self, message: Message, *, realm: str = "", stale: bool = False) -> Reply:
         """407 from the proxy of a domain; 401 when the request names this listener itself."""
@@ -227,9 +231,11 @@ def _is_somebody_elses(tenant: Tenant, session_id: str) -> bool:
         return SessionRoute.objects.filter(session_id=session_id).exclude(tenant_id=tenant.pk).exists()
 
 
-def _note(actor: Actor, code: int, *, session_id: str = "", command: str = "", cause: str = "") -> None:
+def _note(
+    actor: Actor, code: int, *, session_id: str = "", command: str = "", cause: str = "", left_out: int = 0
+) -> None:
     """The code is the one that went out; the cause says why it is no 200."""
-    told = {"command": command, "code": code, "cause": cause}
+    told = {"command": command, "code": code, "cause": cause} | ({"left_out": left_out} if left_out else {})
     announce(
         actor, "recording.sip_message", subject=session_id or "no session", subject_id=session_id,
         after=told,

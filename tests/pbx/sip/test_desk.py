@@ -312,6 +312,38 @@ def test_every_attempt_is_audited_and_a_repeat_a_minute_later(obeying: Stage, de
     assert noted("acme")[6:] == [("101", "192.0.2.7", 407, "", "stale nonce")]
 
 
+def left_out(schema: str) -> list[int]:
+    with in_schema(schema):
+        rows = AuditEntry.objects.filter(action="recording.sip_message").order_by("id")
+        return [row.after.get("left_out", 0) for row in rows]
+
+
+def test_a_stranger_of_many_names_is_noted_once(stage: Stage, desk: Desk, clock: Clock) -> None:
+    old = header(desk.answer(message(source="192.0.2.66")))
+    for number in range(200):
+        for authorization in (old, old.replace('realm="acme.test"', 'realm="evil.test"')):
+            desk.answer(message(authorization=authorization.replace('username="101"', f'username="{number}"')))
+    assert (noted("acme"), noted("public")) == (
+        [("0", "192.0.2.7", 407, "", "stale nonce")],
+        [("0", "192.0.2.7", 403, "", "unknown realm")],
+    )
+    clock.now += 61
+    desk.answer(message(authorization=old))
+    assert (left_out("acme"), left_out("public")) == ([0, 199], [0])
+
+
+def test_a_stranger_of_many_addresses_is_noted_so_often_a_minute(stage: Stage, desk: Desk, clock: Clock) -> None:
+    old = header(desk.answer(message(source="192.0.2.66")))
+    for number in range(100):
+        desk.answer(message(authorization=old, source=f"198.51.100.{number}"))
+    assert len(noted("acme")) == 60
+    assert send(desk, message(), password="wrong password").code == 407  # a flood hides no guess
+    assert noted("acme")[60:] == [("101", "192.0.2.7", 407, "", "wrong password")]
+    clock.now += 61
+    desk.answer(message(authorization=old))
+    assert left_out("acme") == [0] * 61 + [40]
+
+
 @pytest.mark.parametrize(("request_domain", "code"), [("acme.test", 407), ("192.0.2.1", 401)])
 def test_trail_tells_the_code_that_went_out(
     obeying: Stage, desk: Desk, clock: Clock, request_domain: str, code: int

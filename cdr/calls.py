@@ -188,6 +188,8 @@ def _settle(
         changed.append(session)
     absorbed = [session_id for group in members.values() for session_id in group if live[session_id].merged_into]
     _save(live, [session_id for group in members.values() for session_id in group])
+    # Before anything is told: whoever else changes a record locks it first, and the tenant's counter after it.
+    ledger.lock([*absorbed, *(each.session_id for each in corrected)])
     for listener in listeners:
         listener(tenant, switch_id, changed, told)
     wanted = frozenset(tenant.event_types).intersection(progress.TYPES)

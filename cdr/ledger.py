@@ -77,6 +77,14 @@ def _draft(tenant: Tenant, record: Record, targets: list[tuple[int, TargetRecord
     return event_log.Draft(CALL_CDR, record.session_id, now, v16, v22_of(v16, record, targets))
 
 
+def lock(session_ids: Sequence[str]) -> None:
+    """Holds the records of these calls, those that stand, until the transaction ends."""
+    if session_ids:
+        list(
+            CDR.objects.select_for_update().filter(session_id__in=session_ids).order_by("session_id").values_list("pk")
+        )
+
+
 def delete(tenant: Tenant, session_ids: Sequence[str]) -> int:
     """Deletes records with their targets, and tells that they are gone. Returns how many stood."""
     rows = CDR.objects.select_for_update().filter(session_id__in=session_ids).order_by("session_id")

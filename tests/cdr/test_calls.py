@@ -1,8 +1,10 @@
 """Events applied to a tenant: what stands in its ledger and log afterwards."""
 
 import random
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import orjson
@@ -15,6 +17,7 @@ from cdr.callevents import CallEvent
 from cdr.models import CDR, CallEventRow, LiveSession
 from cdr.records import record_of
 from cdr.session import Session, fold
+from events.log import Draft, append
 from events.models import Event
 from tenants import schemas
 from tenants.models import Tenant
@@ -323,6 +326,44 @@ def test_apply_by_several_connections_at_once_gives_one_record(acme: Tenant) -> 
         sorted(t.callee for t in expected.targets),
     )
     assert list(Event.objects.values_list("id", flat=True)) == list(range(1, Event.objects.count() + 1))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_correction_waits_for_its_record_before_it_takes_the_counter(acme: Tenant) -> None:
+    """Whoever marks a record and then tells of it, as recordings do, would wait for it in a circle."""
+    acme.event_types = ["cdr_target_add"]
+    apply(acme, spec_call())
+    later = events(
+        (700, "target.added", {"target_id": "z", "callee": ext("109")}), (701, "target.ended", {"target_id": "z"})
+    )
+
+    def correct() -> list[str]:
+        schemas.enter(acme)
+        try:
+            return apply(acme, [replace(event, id=f"late-{event.id}") for event in later])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            CDR.objects.update(recorded=True)
+            correcting = pool.submit(correct)
+            _until_somebody_waits()
+            append([Draft("recording_ready", SESSION, timezone.now(), {"event_type": "recording_ready"})])
+        assert correcting.result(60) == ["applied", "applied"]
+    assert CDR.objects.get().recorded
+
+
+def _until_somebody_waits() -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with connection.cursor() as cursor:
+        for _ in range(600):
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+            cursor.execute(waiting)
+            if cursor.fetchone()[0]:
+                return
+            time.sleep(0.1)
+    pytest.fail("nobody waits")
 
 
 def test_a_call_in_progress_is_found_by_the_call_ids_of_its_legs(acme: Tenant) -> None:

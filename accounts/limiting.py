@@ -79,6 +79,11 @@ def count_launch(schema: str, who: str) -> CallsLeft | None:
     return _count(f"launches:{schema}:{who}", settings.LAUNCHES_PER_MINUTE)
 
 
+def count_launch_of_tenant(schema: str) -> CallsLeft | None:
+    """Counts one telephone call that anybody of this tenant launches; None when nobody can say."""
+    return _count(f"launches:{schema}", settings.TENANT_LAUNCHES_PER_MINUTE)
+
+
 def _count(what: str, limit: int) -> CallsLeft | None:
     window, passed = divmod(time.time(), WINDOW_SECONDS)
     # The database's name keeps installations that share a Redis apart.

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.limiting import CallsLeft, count_launch
+from accounts.limiting import CallsLeft, count_launch, count_launch_of_tenant
 from accounts.models import Extension
 from accounts.roles import Permission
 from cdr.callevent_json import CallEventError, read_text
@@ -42,10 +42,10 @@ class LaunchError(Exception):
 
 
 class TooManyLaunchesError(LaunchError):
-    """Of one token or person in this minute."""
+    """In this minute, of one token or person, or of the whole company."""
 
-    def __init__(self, left: CallsLeft) -> None:
-        message = f"At most {left.limit} calls may be launched in a minute. Try again in {left.reset_seconds} s."
+    def __init__(self, left: CallsLeft, by_whom: str) -> None:
+        message = f"{by_whom} may launch at most {left.limit} calls in a minute. Try again in {left.reset_seconds} s."
         super().__init__("rate_limited", message)
         self.left = left
 
@@ -76,11 +76,9 @@ def launch_call(
     """Tells the switch of the extension `caller` to ring it, and then `callee`.
 
     Whoever may launch from every extension names one; everybody else has only the own one. What is refused counts
-    towards the minute's limit too.
+    towards the minute's limits too.
     """
-    left = count_launch(tenant.schema_name, f"{actor.kind}-{actor.id or actor.on_behalf}")
-    if left is not None and left.is_over:
-        raise TooManyLaunchesError(left)
+    _check_limits(tenant, actor)
     if not may(Permission.CALLS_LAUNCH_ALL) and (not caller or caller != own_number(person)):
         raise LaunchError("not_your_extension", "You may launch calls from your own extension only.")
     _check_extension(caller)
@@ -126,6 +124,16 @@ def outcome_of(launched: Launched, seconds: float = PATIENCE_SECONDS) -> Outcome
 
 
 # --- Who calls whom ----------------------------------------------------------------------------------------
+
+
+def _check_limits(tenant: Tenant, actor: Actor) -> None:
+    """Whoever is over the own limit takes nothing from the company's."""
+    own = count_launch(tenant.schema_name, f"{actor.kind}-{actor.id or actor.on_behalf}")
+    if own is not None and own.is_over:
+        raise TooManyLaunchesError(own, "One token or person")
+    of_tenant = count_launch_of_tenant(tenant.schema_name)
+    if of_tenant is not None and of_tenant.is_over:
+        raise TooManyLaunchesError(of_tenant, "A company")
 
 
 def _check_extension(number: str) -> None:

@@ -339,6 +339,7 @@ if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}", WEB_ADDRESS):
 # --- REST --------------------------------------------------------------------------------------------------
 REST_CALLS_PER_MINUTE = _number("REST_CALLS_PER_MINUTE", 5000, low=1)  # of one API token
 LAUNCHES_PER_MINUTE = _number("LAUNCHES_PER_MINUTE", 60, low=1)  # telephone calls that one token or person launches
+TENANT_LAUNCHES_PER_MINUTE = _number("TENANT_LAUNCHES_PER_MINUTE", 300, low=1)  # that all of one tenant launch
 LAUNCH_FORBIDDEN_PREFIXES = _prefixes("LAUNCH_FORBIDDEN_PREFIXES")  # numbers that no launched call may dial
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

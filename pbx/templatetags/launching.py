@@ -20,9 +20,11 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def call_user(context: Mapping[str, Any], extension: Extension | None) -> str:
-    """The page that calls this extension; "" where there is none to call, or it is the asker's own."""
+    """The page that calls this extension; "" where there is none one may call, or it is the asker's own."""
     person = person_of(context["request"])
     if extension is None or not extension.enabled or person is None or extension.user_id == person.pk:
+        return ""
+    if refusal_of(extension.number, is_extension=True, forbidden_prefixes=settings.LAUNCH_FORBIDDEN_PREFIXES):
         return ""
     return _address(context, extension.number)
 

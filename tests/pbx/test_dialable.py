@@ -24,6 +24,16 @@ from pbx.dialable import refusal_of
         ("+911", "forbidden_number"),
         ("000", "forbidden_number"),
         ("1120", ""),
+        ("0112", "forbidden_number"),
+        ("00112", "forbidden_number"),
+        ("+0112", "forbidden_number"),
+        ("0000", "forbidden_number"),
+        ("00000", "forbidden_number"),
+        ("0", ""),
+        ("0301120", ""),
+        ("112#", "forbidden_number"),
+        ("+*72", "forbidden_number"),
+        ("5551000*1", "forbidden_number"),
         ("*72", "forbidden_number"),
         ("#31#5551000", "forbidden_number"),
         ("1900555", "forbidden_number"),
@@ -38,6 +48,22 @@ def test_outside_number(number: str, code: str) -> None:
     assert (refusal.code if refusal else "") == code
 
 
-@pytest.mark.parametrize("number", ["112", "*72", "1900"])
-def test_extension_may_be_called_whatever_it_looks_like(number: str) -> None:
-    assert refusal_of(number, is_extension=True, forbidden_prefixes=["1900"]) is None
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        ("102", ""),
+        ("190055", ""),  # short: the company's own
+        ("1900555", "forbidden_number"),
+        ("+1900", "forbidden_number"),
+        ("0088116000000", "forbidden_number"),
+        ("0088216000000", ""),  # no rule of the operator's speaks of it
+        ("112", "forbidden_number"),
+        ("911", "forbidden_number"),
+        ("0112", "forbidden_number"),
+        ("*72", "forbidden_number"),
+        ("112#", "forbidden_number"),
+    ],
+)
+def test_extension_is_held_to_the_rules_but_for_prefixes_of_short_ones(number: str, code: str) -> None:
+    refusal = refusal_of(number, is_extension=True, forbidden_prefixes=["1900", "+881"])
+    assert (refusal.code if refusal else "") == code

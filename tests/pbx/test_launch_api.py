@@ -37,7 +37,9 @@ def code(answer: Answer) -> tuple[int, str]:
 
 @pytest.fixture
 def switch(acme: Tenant, http_switch: Switch, settings: Any) -> Switch:
-    settings.LAUNCHES_PER_MINUTE = 1_000_000  # Redis remembers what earlier runs have counted
+    settings.LAUNCHES_PER_MINUTE = settings.TENANT_LAUNCHES_PER_MINUTE = (
+        1_000_000  # Redis remembers what earlier runs have counted
+    )
     for number in ("101", "102"):
         Extension.objects.create(number=number)
     Extension.objects.create(number="109", enabled=False)
@@ -74,6 +76,14 @@ def test_audit_trail_names_who_launched_it(switch: Switch) -> None:
 
 def test_extension_may_call_a_colleague(switch: Switch) -> None:
     assert post(program(), callee="102", wait=0)[0] == 202
+
+
+def test_rules_hold_for_extensions_that_an_administrator_made_to_get_round_them(switch: Switch, settings: Any) -> None:
+    settings.LAUNCH_FORBIDDEN_PREFIXES = ["882"]
+    for number in ("911", "*72", "0088216000000"):
+        Extension.objects.create(number=number)
+        assert code(post(program(), callee=number, wait=0)) == (403, "forbidden_number")
+    assert SwitchCommand.objects.count() == 0
 
 
 @pytest.mark.parametrize(
@@ -169,6 +179,25 @@ def test_more_than_so_many_a_minute_are_refused_by_token(
     assert (refused.status_code, refused.json()["error"]["code"], refused["Retry-After"]) == (429, "rate_limited", "42")
     assert post(second, wait=0)[0] == 202
     assert SwitchCommand.objects.count() == 2
+
+
+def test_more_than_so_many_a_minute_are_refused_by_company(
+    switch: Switch, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.LAUNCHES_PER_MINUTE, settings.TENANT_LAUNCHES_PER_MINUTE = 2, 3
+    minute = 31_000_000 + secrets.randbelow(10**9)  # one that no run before has used
+    monkeypatch.setattr(time, "time", lambda: minute * 60.0 + 18)
+    first, second = program(), program(Role.ADMIN, "101")
+    # Those refused for the token's own limit cost the company nothing.
+    assert [post(first, wait=0)[0] for _ in range(4)] == [202, 202, 429, 429]
+    assert post(second, wait=0)[0] == 202
+    refused = second.post(CALLS, ASKED, content_type="application/json")
+    assert (refused.status_code, refused["RateLimit-Limit"], refused["Retry-After"]) == (429, "3", "42")
+    assert refused.json()["error"] == {
+        "code": "rate_limited", "message": "A company may launch at most 3 calls in a minute. Try again in 42 s.",
+        "details": {},
+    }  # fmt: skip
+    assert SwitchCommand.objects.count() == 3
 
 
 # --- On which switch -----------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from cdr import callevent_json, ledger, progress
-from cdr.callevents import CallEnded, CallEvent, CallStarted, SessionMerged
+from cdr.callevents import CallEnded, CallEvent, CallStarted, PartyKind, SessionMerged
 from cdr.models import CDR, CallEventRow, Direction, LiveSession
 from cdr.records import direction_of, extensions_of, record_of
 from cdr.session import Session, fold
@@ -316,10 +316,29 @@ def look_again(tenant: Tenant, session_ids: Sequence[str]) -> None:
             listener(tenant, switch_id, sessions, ())
 
 
-def session_with_call_id(call_id: str) -> str | None:
-    """The call in progress that has a SIP dialog of this Call-ID."""
-    found = sessions_in_progress().filter(call_ids__contains=[call_id], merged_into="")
-    return found.values_list("session_id", flat=True).first()
+def session_with_call_id(call_id: str, extension: str = "") -> str | None:
+    """The call in progress that has a SIP dialog of this Call-ID.
+
+    Whoever calls makes it up, and may take somebody else's. Of several calls it is the one in which the extension is
+    connected by that very dialog, else connected at all, else the newest.
+    """
+    rows = sessions_in_progress().filter(call_ids__contains=[call_id], merged_into="")
+    ids = rows.values_list("session_id", flat=True)
+    found = list(ids[:2])
+    if len(found) < 2:
+        return found[0] if found else None
+    candidates = sessions_now(list(ids.filter(extensions__contains=[extension])))
+    nearest = max(candidates, key=lambda session: _nearness(session, call_id, extension), default=None)
+    return nearest.session_id if nearest else found[0]
+
+
+def _nearness(session: Session, call_id: str, extension: str) -> int:
+    """2: the extension is connected by the dialog of that Call-ID; 1: by another one; 0: it is not."""
+    if extension not in {party.number for party in session.connected_parties() if party.kind is PartyKind.EXTENSION}:
+        return 0
+    callers = [] if session.caller_left else [(session.caller.number, session.call_id)]
+    dialogs = [*callers, *((leg.callee.number, leg.call_id) for leg in session.legs.values() if leg.is_connected)]
+    return 2 if (extension, call_id) in dialogs else 1
 
 
 def close_lost_sessions(tenant: Tenant, switch_id: int, session_ids: Sequence[str], at: datetime | None = None) -> int:

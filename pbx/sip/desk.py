@@ -172,7 +172,7 @@ def _acted(tenant: Tenant, actor: Actor, message: Message) -> Reply:
     command, session_id = "", ""
     try:
         wish = _wish_of(message)
-        command, session_id = wish.command, _session_of(wish, message)
+        command, session_id = wish.command, _session_of(wish, message, actor.name)
         reply = _obeyed(tenant, actor, wish, session_id)
     except RefusedError as refused:
         reply = refused.reply
@@ -187,10 +187,10 @@ def _wish_of(message: Message) -> Wish:
         raise RefusedError(error.code, _PHRASES[error.code], error.message) from error
 
 
-def _session_of(wish: Wish, message: Message) -> str:
+def _session_of(wish: Wish, message: Message, extension: str) -> str:
     if not message.is_in_dialog:
         return wish.session_id
-    found = calls.session_with_call_id(message.call_id)
+    found = calls.session_with_call_id(message.call_id, extension)
     if found is None:
         raise RefusedError(404, "Not Found", "There is no call in progress with this Call-ID")
     if wish.session_id and calls.root_of(wish.session_id) != found:

@@ -383,3 +383,19 @@ def test_a_call_in_progress_is_found_by_the_call_ids_of_its_legs(acme: Tenant) -
     apply(acme, lines[6:])
     assert calls.session_with_call_id("b@a") is None
     assert CDR.objects.get().callee == "102"  # a party.updated with a Call-ID alone changes nothing else
+
+
+def test_of_several_calls_with_a_call_id_it_is_the_one_with_that_extension(acme: Tenant) -> None:
+    def between(session_id: str, at: float, caller: str, callee: str, *call_ids: str) -> list[CallEvent]:
+        return events(
+            (at, "call.started", {"caller": ext(caller), "callee": ext(callee), "call_id": call_ids[0]}),
+            (at, "target.added", {"target_id": "a", "callee": ext(callee), "call_id": call_ids[1]}),
+            (at, "target.answered", {"target_id": "a"}),
+            session=session_id,
+        )
+
+    apply(acme, between("1", 0, "101", "102", "same@a", "x@a"))
+    apply(acme, between("2", 1, "103", "104", "same@a", "y@a"))
+    apply(acme, between("3", 2, "105", "101", "same@a", "z@a"))
+    found = [calls.session_with_call_id("same@a", each) for each in ("101", "102", "103", "104", "105", "199", "")]
+    assert found == ["1", "1", "2", "2", "3", "3", "3"]

@@ -124,6 +124,27 @@ def test_inside_the_dialog_the_command_is_enough(obeying: Stage, desk: Desk, cal
     assert obeying.commands[1:] == ["5 pause audio 1"]
 
 
+@pytest.mark.parametrize("callee", [outside("1888723"), ext("101")])
+def test_a_colleague_who_takes_the_same_call_id_hinders_nobody(
+    obeying: Stage, desk: Desk, acme: Tenant, callee: dict[str, Any]
+) -> None:
+    """Also when 101 answers the second call: its own dialog there is another one."""
+    later = SESSION + "2"
+    with in_schema("public"):
+        claim(obeying.switch.pk, acme.pk, [later])
+    obeying.play(
+        (9, "call.started", {"caller": ext("102"), "callee": callee, "call_id": "callee@acme", "session_id": later}),
+        (9, "target.added", {"target_id": "b", "callee": callee, "call_id": "other@acme", "session_id": later}),
+        (9, "target.answered", {"target_id": "b", "session_id": later}),
+    )
+    told = message(is_in_dialog=True, call_id="callee@acme", body=b"pause-audio-recording")
+    for number in ("101", "102"):
+        assert send(desk, told, number) == Reply(200, "OK")
+    with in_schema("acme"):
+        said = AuditEntry.objects.filter(action="recording.sip_message").order_by("id")
+        assert [(each.actor, each.subject_id) for each in said] == [("101", SESSION), ("102", later)]
+
+
 def test_a_phone_that_is_called_is_named_by_the_edge(obeying: Stage, desk: Desk) -> None:
     """In the dialog it is sip:102@192.0.2.7 to the switch, and the switch sip:asterisk@192.0.2.1."""
     told = message(

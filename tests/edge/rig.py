@@ -10,6 +10,7 @@ import ipaddress
 import os
 import random
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -106,13 +107,15 @@ def _hold(held: contextlib.ExitStack) -> int:
 
 
 @contextlib.contextmanager
-def running_edge(found: Places, *, switch_port: int, control_port: int, trunks: dict[str, str]) -> Iterator[Edge]:
-    """`trunks` are names by address."""
+def running_edge(
+    found: Places, *, switch_port: int, control_port: int, trunks: dict[str, str], secret: str | None = None
+) -> Iterator[Edge]:
+    """`trunks` are names by address; the secret is one of its own unless it is told."""
     if not (ROOT / ".complete").exists():
         raise RigError(f"there is no Kamailio in {ROOT}: run tests/edge/prepare first.")
     with tempfile.TemporaryDirectory(prefix="voxledger-edge-") as made:
         edge = Edge(Path(made), found.port, found.tls_port)
-        _lay_out(edge, switch_port, control_port, trunks)
+        _lay_out(edge, switch_port, control_port, trunks, secrets.token_hex(32) if secret is None else secret)
         found.let_go()
         with open(edge.folder / "kamailio.log", "wb") as log:
             process = subprocess.Popen(
@@ -150,7 +153,7 @@ def _libraries() -> str:
     return f"{folders}:{folders}/kamailio"
 
 
-def _lay_out(edge: Edge, switch_port: int, control_port: int, trunks: dict[str, str]) -> None:
+def _lay_out(edge: Edge, switch_port: int, control_port: int, trunks: dict[str, str], secret: str) -> None:
     """deploy/kamailio as an administrator fills it in."""
     shutil.copytree(DEPLOY, edge.folder, dirs_exist_ok=True)
     site = (DEPLOY / "site.cfg").read_text()
@@ -159,6 +162,7 @@ def _lay_out(edge: Edge, switch_port: int, control_port: int, trunks: dict[str, 
         site = re.sub(f'"!{name}_HOST!.*!g"', f'"!{name}_HOST!{HOST}!g"', site)
         site = re.sub(f'"!{name}_PORT!.*!g"', f'"!{name}_PORT!{value}!g"', site)
     (edge.folder / "site.cfg").write_text(site)
+    (edge.folder / "secret.cfg").write_text(f'#!define SEAL_SECRET "{secret}"\n')
     lines = (f"1 {address} 32 0 {name}\n" for address, name in trunks.items())
     (edge.folder / "trunks.list").write_text("".join(lines))
     tls = (DEPLOY / "tls.cfg").read_text()

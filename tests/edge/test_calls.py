@@ -110,3 +110,27 @@ async def test_a_caller_gives_up(site: Site) -> None:
     record = record_of(site, callee.session_id)
     assert (caller.status, callee.status) == (487, 487)
     assert (record["ended_reason"], record["status_code"]) == ("cancelled", "487")
+
+
+async def test_nobody_has_himself_called_elsewhere(site: Site) -> None:
+    """With his own right password: the second Contact would be a device of his, at the trunk."""
+    alice, bob, trunk = await site.phone("101"), await site.phone("102"), await site.trunk()
+    own = f"<sip:102@{ACME}>"
+    for to in (own, f"{own};tag=2"):
+        identity = (f"{own};tag=1", to, to)
+        elsewhere = [("Contact", f"<sip:{MOBILE}@{trunk.socket.address[0]}:{trunk.socket.address[1]}>")]
+        answer, _ = await bob.authenticated("REGISTER", f"sip:{ACME}", identity, 1, elsewhere)
+        assert (answer.status, answer.get("server")) == (400, "")  # it is the edge that answers
+    await bob.register(expires=0)
+    caller = await alice.dial("102")
+    await caller.until_ended(PATIENCE)
+    assert (caller.status, trunk.calls) == (480, {})
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
+async def test_a_phone_that_has_left_is_not_called(site: Site, transport: Transport) -> None:
+    alice, bob = await site.phone("101"), await site.phone("102", transport=transport)
+    await bob.register(expires=0)
+    caller = await alice.dial("102")
+    await caller.until_ended(PATIENCE)
+    assert (caller.status, bob.calls) == (480, {})

@@ -99,7 +99,9 @@ def test_a_row_opens_its_call(open_page: Open, way: str) -> None:
     page.wait_for_url(f"**{address}")
 
     assert page.get_by_role("heading", level=1).inner_text().startswith("Call from")
-    assert page.locator(".ladder-row:not(.media)").count() == page.get_by_label("Targets").locator("tbody tr").count() + 1
+    assert (
+        page.locator(".ladder-row:not(.media)").count() == page.get_by_label("Targets").locator("tbody tr").count() + 1
+    )
 
 
 def test_an_action_menu_is_worked_by_keys_and_gives_the_focus_back(open_page: Open) -> None:

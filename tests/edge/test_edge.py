@@ -222,6 +222,24 @@ def test_any_other_contact_is_refused(around: Around, contact: str, to: str) -> 
     assert_nothing_came(around.switch, sent)
 
 
+@pytest.mark.parametrize("between", ["\r", "\0", "\0\r", "\r\r\n"])
+@pytest.mark.parametrize("hidden", [f"Contact: {ELSEWHERE}", "X-Edge-Trunk: AudioCodes"])
+@pytest.mark.parametrize("method", ["REGISTER", "INVITE"])
+def test_no_header_hides_behind_a_character_that_ends_no_line(
+    around: Around, method: str, hidden: str, between: str
+) -> None:
+    sent = around.request(method, more=f"Contact: {REAL}\r\nX-Before: 1{between}{hidden}\r\n")
+    around.phone.send(sent, around.edge.port)
+    assert around.phone.hear(sent).status == 400
+    assert_nothing_came(around.switch, sent)
+
+
+def test_a_body_may_have_any_character(around: Around) -> None:
+    sent = around.request("MESSAGE", more="Content-Type: text/plain\r\n", body="a\rb\0c")
+    around.phone.send(sent, around.edge.port)
+    assert around.switch.hear(sent).body == "a\rb\0c"
+
+
 @pytest.mark.parametrize("to", ["<sip:101;flow=1@acme.test>", "<sip:acme.test>", "<sip:101@[::1]>", "<tel:101>"])
 def test_whom_the_edge_cannot_name_to_the_switch_is_refused(around: Around, to: str) -> None:
     sent = around.request("REGISTER", more=f"Contact: {REAL}\r\n", to=to)

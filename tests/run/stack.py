@@ -90,7 +90,7 @@ class Stack:
             self.process = subprocess.Popen(
                 self.command(), env=self.settings(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
-        eventually(lambda: "Ctrl-C stops it" in self.output or self.process.poll() is not None, seconds=120)
+        eventually(lambda: "Ctrl-C stops it" in self.output or self.process.poll() is not None, seconds=300)
         assert self.process.poll() is None, self.output
         return time.monotonic() - began
 

@@ -1,6 +1,5 @@
 """What this connector alone asks of the portal, all of it in the database: run these in a thread of their own."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,7 @@ from django.db.models import Q
 
 from pbx.asterisk.names import Trunks
 from pbx.connectors.orders import Key, Running, begun_by, order_of, still_running
-from pbx.connectors.portal import NotTakenError
-from recordings import files
+from pbx.connectors.portal import give_file
 from recordings.books import books_of
 from recordings.models import Recording
 from tenants.models import Switch, SwitchCommand, Tenant, Trunk
@@ -20,7 +18,6 @@ from tenants.schemas import in_schema
 
 log = structlog.get_logger(__name__)
 
-_CHUNK = 256 * 1024
 PROBLEM_MAX = 300
 
 
@@ -62,20 +59,4 @@ def note_lack(running: Running, problem: str) -> None:
 
 def hand_over(switch: Switch, running: Running, path: Path) -> None:
     """Gives a segment's file to the portal. When this returns, nobody needs it on Asterisk any longer."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").digest()
-    try:
-        with path.open("rb") as file:
-            files.receive(
-                switch,
-                running.recording_id,
-                running.segment,
-                iter(lambda: file.read(_CHUNK), b""),
-                content_type="audio/wav",
-                digests={"sha256": digest},
-                expected_size=path.stat().st_size,
-            )
-    except files.FileRefusedError as error:
-        if error.kept is None and error.code != "recording_deleted":
-            raise NotTakenError(error.message) from error
-        log.warning("file refused", recording=running.key, code=error.code, reason=error.message)
+    give_file(switch, running.key, path, content_type="audio/wav", needless={"recording_deleted"})

@@ -1,7 +1,9 @@
 """What a connector asks of the portal and tells it, all of it in the database: run these in a thread of their own."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Sequence, Set
 from datetime import timedelta
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -11,7 +13,8 @@ from django.utils import timezone
 from cdr import calls
 from cdr.callevents import CallEvent
 from pbx import intake
-from pbx.connectors.orders import Order, Outcome, order_of
+from pbx.connectors.orders import Key, Order, Outcome, order_of
+from recordings import files
 from tenants import outbox
 from tenants.models import SessionRoute, Switch, SwitchCommand, Tenant
 from tenants.schemas import enter_public, in_schema
@@ -23,6 +26,7 @@ T = TypeVar("T")
 _ROUTES_SINCE = timedelta(days=7)
 _LOST_AT_ONCE = 500
 _MESSAGE_MAX = 300
+_CHUNK = 256 * 1024
 
 
 class NotTakenError(Exception):
@@ -65,6 +69,29 @@ def confirm(switch: Switch, order: Order, outcome: Outcome) -> bool:
     state = SwitchCommand.State.FAILED if outcome.reason else SwitchCommand.State.DONE
     row = outbox.confirm(switch, order.id, state, outcome.reason, outcome.at)
     return row is not None and row.state == state
+
+
+def give_file(switch: Switch, key: Key, path: Path, *, content_type: str, needless: Set[str]) -> None:
+    """Gives a segment's file to the portal. When this returns, nobody needs it on the switch any longer: it was taken,
+    kept in quarantine, or refused with a code of `needless`."""
+    recording_id, segment = key
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+    try:
+        with path.open("rb") as file:
+            files.receive(
+                switch,
+                recording_id,
+                segment,
+                iter(lambda: file.read(_CHUNK), b""),
+                content_type=content_type,
+                digests={"sha256": digest},
+                expected_size=path.stat().st_size,
+            )
+    except files.FileRefusedError as error:
+        if error.kept is None and error.code not in needless:
+            raise NotTakenError(error.message) from error
+        log.warning("file refused", recording=key, code=error.code, reason=error.message)
 
 
 def close_sessions_gone(switch: Switch, live: frozenset[str]) -> int:

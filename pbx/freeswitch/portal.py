@@ -1,6 +1,5 @@
 """What this connector alone asks of the portal, all of it in the database: run these in a thread of their own."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,15 +7,12 @@ import structlog
 from django.db.models import Q
 
 from pbx.connectors.orders import Key
-from pbx.connectors.portal import NotTakenError
+from pbx.connectors.portal import give_file
 from pbx.freeswitch.names import Trunks
 from pbx.freeswitch.takes import Take, still_running
-from recordings import files
 from tenants.models import Switch, SwitchCommand, Trunk
 
 log = structlog.get_logger(__name__)
-
-_CHUNK = 256 * 1024
 
 
 def trunks_of(switch_id: int) -> Trunks:
@@ -41,21 +37,6 @@ def hand_over(switch: Switch, key: Key, path: Path) -> bool:
     if not told.filter(command=SwitchCommand.Command.START).exists():
         log.info("file is of no recording of this switch", file=path.name)
         return False
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").digest()
-    try:
-        with path.open("rb") as file:
-            files.receive(
-                switch,
-                recording_id,
-                segment,
-                iter(lambda: file.read(_CHUNK), b""),
-                content_type="video/mp4" if path.suffix == ".mp4" else "audio/wav",
-                digests={"sha256": digest},
-                expected_size=path.stat().st_size,
-            )
-    except files.FileRefusedError as error:
-        if error.kept is None and error.code not in {"recording_deleted", "empty_file"}:
-            raise NotTakenError(error.message) from error
-        log.warning("file refused", recording=key, code=error.code, reason=error.message)
+    content_type = "video/mp4" if path.suffix == ".mp4" else "audio/wav"
+    give_file(switch, key, path, content_type=content_type, needless={"recording_deleted", "empty_file"})
     return True

@@ -12,8 +12,8 @@ from tenants.models import Switch
 from tests.asterisk.connected import TENANTS, connected
 from tests.asterisk.flows import FLOWS, hang_up, open_lab
 from tests.asterisk.flows import connect as talk
+from tests.asterisk.ledger import until
 from tests.asterisk.rig import Asterisk
-from tests.asterisk.test_recording import until
 from tests.pbx.asterisk.expected import EXPECTED, plain_call
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.django_db(transaction=True)]

@@ -21,8 +21,9 @@ from tenants.models import Switch, Tenant
 from tenants.schemas import in_schema
 from tests.asterisk.connected import connected
 from tests.asterisk.flows import connect, hang_up, open_lab
+from tests.asterisk.ledger import in_acme, until
 from tests.asterisk.rig import Asterisk
-from tests.asterisk.test_recording import dial, in_acme, parts_of, three, until, until_recorded
+from tests.asterisk.test_recording import dial, parts_of, three, until_recorded
 from tests.browser.portal import CHROMIUM, CHROMIUM_FLAGS, Portal, serving
 from tests.run.stack import free_port
 

@@ -15,9 +15,10 @@ from tenants.models import Switch, Tenant
 from tests.asterisk.connected import connected
 from tests.asterisk.flows import blind_transfer, hang_up, open_lab
 from tests.asterisk.flows import connect as talk
+from tests.asterisk.ledger import in_acme, until
 from tests.asterisk.phone import Call
 from tests.asterisk.rig import Asterisk
-from tests.asterisk.test_recording import in_acme, three, until, until_recorded
+from tests.asterisk.test_recording import three, until_recorded
 from tests.pbx.sip.test_desk import PASSWORD, message, send
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.django_db(transaction=True)]

@@ -1,10 +1,8 @@
 """Calls recorded on a real Asterisk, as the portal ordered it; the files are listened to."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -13,21 +11,19 @@ from django.utils import timezone
 from recordings import vault
 from recordings.models import Gap, Recording, RecordingFile, Segment
 from tenants.models import Switch, SwitchCommand, SystemSettings, Tenant
-from tenants.schemas import in_schema
 from tests.asterisk.connected import connected
 from tests.asterisk.flows import ACME, MOBILE, TONES, Lab, blind_transfer, hang_up, leave, mobile_answers, open_lab
 from tests.asterisk.flows import connect as talk
+from tests.asterisk.ledger import in_acme, until
 from tests.asterisk.listening import Recorded
 from tests.asterisk.phone import Call, Phone
 from tests.asterisk.rig import Asterisk
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.django_db(transaction=True)]
 
-T = TypeVar("T")
 ALICE, BOB, CAROL = 500, 650, 850  # their tones
 NAMES = {"alice": ALICE, "bob": BOB, "carol": CAROL}
 SECRET = 1250  # what must not be in a file
-PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -45,21 +41,6 @@ class Part:
     number: int
     end_reason: str
     sound: Recorded
-
-
-def in_acme(work: Callable[[], T]) -> Callable[[], T]:
-    def inside() -> T:
-        with in_schema("acme"):
-            return work()
-
-    return inside
-
-
-async def until(work: Callable[[], T | None]) -> T:
-    async with asyncio.timeout(PATIENCE):
-        while (found := await sync_to_async(in_acme(work))()) is None:
-            await asyncio.sleep(0.1)
-        return found
 
 
 async def parts_of(session_id: str) -> list[Part]:

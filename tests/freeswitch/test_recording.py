@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -12,9 +11,9 @@ from asgiref.sync import sync_to_async
 from recordings import vault
 from recordings.models import Gap, Recording, RecordingFile, Segment
 from tenants.models import Switch, SwitchCommand, SystemSettings, Tenant
-from tenants.schemas import in_schema
 from tests.asterisk.flows import ACME, MOBILE, TONES, blind_transfer, hang_up, leave, mobile_answers
 from tests.asterisk.flows import connect as talk
+from tests.asterisk.ledger import in_acme, until
 from tests.asterisk.listening import Recorded
 from tests.asterisk.phone import Call, Phone
 from tests.freeswitch.configure import PORTS, extension_password
@@ -24,7 +23,6 @@ from tests.freeswitch.rig import HOST, FreeSwitch, Lab, open_lab
 
 pytestmark = [pytest.mark.freeswitch, pytest.mark.django_db(transaction=True)]
 
-T = TypeVar("T")
 ALICE, BOB, CAROL = 500, 650, 850  # their tones
 SECRET = 1250  # what must not be in a file
 
@@ -47,21 +45,6 @@ def recorded(switch: Switch) -> Tenant:
     """acme records all calls."""
     Tenant.objects.filter(schema_name="acme").update(enable_extension_audio_recording=True)
     return Tenant.objects.get(schema_name="acme")
-
-
-def in_acme(work: Callable[[], T]) -> Callable[[], T]:
-    def inside() -> T:
-        with in_schema("acme"):
-            return work()
-
-    return inside
-
-
-async def until(work: Callable[[], T | None]) -> T:
-    async with asyncio.timeout(PATIENCE):
-        while (found := await sync_to_async(in_acme(work))()) is None:
-            await asyncio.sleep(0.1)
-        return found
 
 
 async def until_so(is_so: Callable[[], bool]) -> None:
